@@ -1,0 +1,99 @@
+# make help lists the targets. Variables:
+#   LIBTORCH=/path  build the engine against this libtorch (unpacked zip, or Python torch's folder) instead of
+#                   Debian's; remembered until it is set to another path or to nothing
+#   ARGS='…'        further flags of arf in `make demo` and `make results`
+#   PKG=./clip      the packages of test-go, bench and fuzz
+#   FUZZTIME=10s    time for each fuzz target
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+LIBTORCH ?= $(file <build/libtorch)
+export LIBTORCH
+
+GO       := scripts/go
+PKG      ?= ./...
+FUZZTIME ?= 10s
+ARGS     ?=
+JOBS     ?= $(shell nproc)
+
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+
+help: ## list the targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 14
+
+setup: ## install what is missing: compiler, libtorch, libvips, Go, Node (apt as root or with sudo)
+	@scripts/setup.sh
+
+# ---- engine: torch/shim/*.cc and libtorch → build/libarf_torch.so ----
+
+CXX      ?= g++
+CXXFLAGS ?= -O2
+# GCC 12 sees overflows in libtorch's inlined reference counts that aren't there.
+WARNINGS := -Wall -Wextra -Wno-stringop-overflow
+ENGINE   := build/libarf_torch.so
+SHIM     := $(patsubst torch/shim/%.cc,build/shim/%.o,$(wildcard torch/shim/*.cc))
+
+engine: ## build the engine library that arf loads (LIBTORCH=/path for a CUDA or newer libtorch)
+	@mkdir -p build && echo '$(LIBTORCH)' >build/libtorch
+	@scripts/engine-flags.sh build/shim $(LIBTORCH)
+	@$(MAKE) -s --no-print-directory -j$(JOBS) $(ENGINE)
+
+# The flag files change only when libtorch or its place does.
+build/shim/cxxflags build/shim/ldflags build/shim/libtorch:
+	@scripts/engine-flags.sh build/shim $(LIBTORCH)
+
+build/shim/%.o: torch/shim/%.cc build/shim/cxxflags build/shim/libtorch
+	@echo '  CXX  $<'
+	@$(CXX) -std=c++17 -fPIC $(WARNINGS) $(CXXFLAGS) -MMD -MP @build/shim/cxxflags -c -o $@ $<
+
+$(ENGINE): $(SHIM) build/shim/ldflags
+	@echo '  LINK $@'
+	@$(CXX) -shared -o $@.tmp $(SHIM) @build/shim/ldflags -Wl,-z,defs
+	@mv $@.tmp $@
+
+-include $(SHIM:.o=.d)
+
+# ---- program ----
+
+build: ## build bin/arf
+	@$(GO) build -o bin/arf ./cmd/arf
+
+demo: ## the whole method on the icon benchmark, from data to report; finished steps are skipped
+	@$(MAKE) --no-print-directory setup
+	@$(MAKE) --no-print-directory engine
+	@$(MAKE) --no-print-directory build
+	bin/arf demo $(ARGS)
+
+results: build ## train and evaluate with three seeds: the numbers of the README
+	bin/arf demo --set seeds=[0,1,2] --set name=icons-results $(ARGS)
+
+# ---- checks ----
+
+test: ## set up, build, vet, and run all tests, end-to-end ones too
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory engine
+	@$(MAKE) --no-print-directory build
+	@$(MAKE) --no-print-directory test-go
+
+test-go: ## vet and test only (PKG=./clip for one package)
+	$(GO) vet $(PKG)
+	$(GO) test -count=1 -timeout=20m $(PKG)
+
+lint: ## golangci-lint and shellcheck
+	@scripts/setup.sh lint
+	$(GO) run $(GOLANGCI_LINT) run
+	shellcheck -x scripts/*.sh scripts/go .ci/run
+
+fuzz: ## run every fuzz target for FUZZTIME
+	@scripts/fuzz.sh $(FUZZTIME) $(PKG)
+
+bench: ## run the benchmarks
+	$(GO) test -run='^$$' -bench=. -benchmem $(PKG)
+
+clean: ## remove what was built; data and runs stay
+	rm -rf bin build/shim $(ENGINE)
+
+.PHONY: help setup engine build demo results test test-go lint fuzz bench clean
