@@ -1,0 +1,51 @@
+// Calls through the engine's function table: cgo cannot call a C function
+// pointer itself.
+#ifndef ARF_BRIDGE_H
+#define ARF_BRIDGE_H
+
+#include "arf_torch.h"
+
+// arf_open loads the shared library; NULL and a message in *error on failure.
+const arf_torch_api *arf_open(const char *path, char **error);
+
+static inline int arf_op_find(const arf_torch_api *a, const char *name, const char *overload, int64_t *op) {
+  return a->op_find(name, overload, op);
+}
+static inline int arf_op_call(const arf_torch_api *a, int64_t op, const int64_t *args, int64_t n, int64_t *out,
+                              int64_t capacity, int64_t *written) {
+  return a->op_call(op, args, n, out, capacity, written);
+}
+static inline const char *arf_last_error(const arf_torch_api *a) { return a->last_error(); }
+static inline int arf_from_data(const arf_torch_api *a, const void *data, int64_t dtype, const int64_t *shape,
+                                int64_t dims, const char *device, int64_t *out) {
+  return a->from_data(data, dtype, shape, dims, device, out);
+}
+static inline int arf_to_data(const arf_torch_api *a, int64_t t, void *out, int64_t bytes) {
+  return a->to_data(t, out, bytes);
+}
+static inline int arf_info(const arf_torch_api *a, int64_t t, int64_t *out, int64_t capacity) {
+  return a->info(t, out, capacity);
+}
+static inline void arf_free(const arf_torch_api *a, const int64_t *tensors, int64_t n) { a->free_tensors(tensors, n); }
+static inline int arf_set_requires_grad(const arf_torch_api *a, int64_t t, int on) {
+  return a->set_requires_grad(t, on);
+}
+static inline int arf_backward(const arf_torch_api *a, int64_t loss, int64_t g) { return a->backward(loss, g); }
+static inline int arf_grad(const arf_torch_api *a, int64_t t, int64_t *out) { return a->grad(t, out); }
+static inline int arf_set_grad(const arf_torch_api *a, int64_t t, int64_t g) { return a->set_grad(t, g); }
+static inline int arf_grad_mode(const arf_torch_api *a, int on, int *previous) { return a->grad_mode(on, previous); }
+static inline int arf_autocast(const arf_torch_api *a, int on, int cuda, int64_t dtype, int *previous) {
+  return a->autocast(on, cuda, dtype, previous);
+}
+static inline int64_t arf_scope(const arf_torch_api *a, int64_t id) { return a->scope(id); }
+static inline int arf_manual_seed(const arf_torch_api *a, int64_t seed) { return a->manual_seed(seed); }
+static inline int arf_rng_state(const arf_torch_api *a, int64_t *out) { return a->rng_state(out); }
+static inline int arf_set_rng_state(const arf_torch_api *a, int64_t t) { return a->set_rng_state(t); }
+static inline int arf_set_threads(const arf_torch_api *a, int64_t n) { return a->set_threads(n); }
+static inline int64_t arf_threads(const arf_torch_api *a) { return a->threads(); }
+static inline int64_t arf_cuda_devices(const arf_torch_api *a) { return a->cuda_devices(); }
+static inline int arf_cuda_memory(const arf_torch_api *a, int64_t device, int64_t *now, int64_t *peak) {
+  return a->cuda_memory(device, now, peak);
+}
+
+#endif

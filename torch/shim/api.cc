@@ -1,0 +1,50 @@
+// The exported table, the thread's error text and its memory scope.
+#include <ATen/Version.h>
+#include <torch/version.h>
+
+#include "internal.h"
+
+namespace arf {
+
+static thread_local std::string error_text;
+static thread_local int64_t current_scope = 0;
+
+void set_error(const char *message) { error_text = message; }
+static const char *last_error() { return error_text.c_str(); }
+
+static int64_t scope(int64_t set_or_minus_1) {
+  int64_t previous = current_scope;
+  if (set_or_minus_1 >= 0) current_scope = set_or_minus_1;
+  return previous;
+}
+
+}  // namespace arf
+
+extern "C" __attribute__((visibility("default"))) const arf_torch_api *arf_torch(void) {
+  static const arf_torch_api api = {
+      ARF_TORCH_ABI,
+      TORCH_VERSION,
+      arf::last_error,
+      arf::op_find,
+      arf::op_call,
+      arf::from_data,
+      arf::to_data,
+      arf::info,
+      arf::free_tensors,
+      arf::set_requires_grad,
+      arf::backward,
+      arf::grad,
+      arf::set_grad,
+      arf::grad_mode,
+      arf::autocast,
+      arf::scope,
+      arf::manual_seed,
+      arf::rng_state,
+      arf::set_rng_state,
+      arf::set_threads,
+      arf::threads,
+      arf::cuda_devices,
+      arf::cuda_memory,
+  };
+  return &api;
+}

@@ -1,0 +1,85 @@
+/* The C ABI between Go and libtorch.
+ *
+ * The shared library exports one function, arf_torch(), which returns a table
+ * of function pointers. Operators are not wrapped one by one: op_call sends any
+ * operator of libtorch's dispatcher, found by its schema name ("aten::linear"),
+ * so that this header stays the same from libtorch 1.13 to 2.x.
+ *
+ * Every call returns 0, or 1 after an exception, whose text last_error() gives
+ * (per thread). Tensors are opaque handles that the caller frees.
+ */
+#ifndef ARF_TORCH_H
+#define ARF_TORCH_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Raised whenever the table or the encoding below changes. */
+#define ARF_TORCH_ABI 1
+
+/* Tags of the word stream that carries arguments and results: a tag word is
+ * followed by its payload words. Strings are a byte count and the bytes, padded
+ * to whole words. A TENSOR of handle 0 is None. */
+enum {
+  ARF_NONE = 0,
+  ARF_TENSOR = 1,       /* handle */
+  ARF_INT = 2,          /* int64; also dtypes */
+  ARF_DOUBLE = 3,       /* bits of a double */
+  ARF_BOOL = 4,         /* 0 or 1 */
+  ARF_INT_LIST = 5,     /* count, int64... */
+  ARF_TENSOR_LIST = 6,  /* count, handle... */
+  ARF_STRING = 7,       /* byte count, bytes */
+  ARF_DOUBLE_LIST = 8,  /* count, bits... */
+  ARF_OPTIONAL_TENSOR_LIST = 9, /* count, handle or 0... */
+  ARF_DEVICE = 10       /* byte count, bytes, e.g. "cuda:0" */
+};
+
+typedef struct arf_torch_api {
+  int64_t abi;
+  const char *torch_version;
+  const char *(*last_error)(void);
+
+  int (*op_find)(const char *name, const char *overload, int64_t *op);
+  /* out receives the results as a word stream; *out_words is the words written. */
+  int (*op_call)(int64_t op, const int64_t *args, int64_t arg_words, int64_t *out,
+                 int64_t out_capacity, int64_t *out_words);
+
+  /* Copies bytes of host memory into a new tensor on the device. */
+  int (*from_data)(const void *data, int64_t dtype, const int64_t *shape, int64_t dims,
+                   const char *device, int64_t *tensor);
+  /* Copies a tensor, made contiguous on the host, to out (bytes must match). */
+  int (*to_data)(int64_t tensor, void *out, int64_t bytes);
+  /* out: dtype, element size, requires_grad, is_cuda, device index, dims, shape... */
+  int (*info)(int64_t tensor, int64_t *out, int64_t capacity);
+  void (*free_tensors)(const int64_t *tensors, int64_t count);
+
+  int (*set_requires_grad)(int64_t tensor, int on);
+  int (*backward)(int64_t loss, int64_t gradient_or_0);
+  int (*grad)(int64_t tensor, int64_t *gradient_or_0);
+  int (*set_grad)(int64_t tensor, int64_t gradient_or_0);
+
+  /* The following act on the calling thread; *previous is the former state. */
+  int (*grad_mode)(int enabled, int *previous);
+  int (*autocast)(int enabled, int cuda, int64_t dtype, int *previous);
+  /* The id of the innermost memory scope; 0 = none. The Go side owns scopes. */
+  int64_t (*scope)(int64_t set_or_minus_1);
+
+  int (*manual_seed)(int64_t seed);
+  int (*rng_state)(int64_t *tensor);
+  int (*set_rng_state)(int64_t tensor);
+  int (*set_threads)(int64_t threads);
+  int64_t (*threads)(void);
+  int64_t (*cuda_devices)(void);
+  /* Bytes now and at most allocated on a CUDA device; 0 where the build has no CUDA. */
+  int (*cuda_memory)(int64_t device, int64_t *now, int64_t *peak);
+} arf_torch_api;
+
+const arf_torch_api *arf_torch(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

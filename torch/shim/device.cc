@@ -1,0 +1,60 @@
+// Threads, devices and random numbers.
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+
+#ifdef ARF_WITH_CUDA
+#include <c10/cuda/CUDACachingAllocator.h>
+#endif
+
+#include "internal.h"
+
+namespace arf {
+
+int manual_seed(int64_t seed) {
+  return guard([&] { at::manual_seed(seed); });
+}
+
+int rng_state(int64_t *out) {
+  return guard([&] {
+    auto generator = at::detail::getDefaultCPUGenerator();
+    std::lock_guard<std::mutex> lock(generator.mutex());
+    *out = handle(at::Tensor::wrap_tensor_impl(generator.unsafeGetGeneratorImpl()->get_state()));
+  });
+}
+
+int set_rng_state(int64_t t) {
+  return guard([&] {
+    auto generator = at::detail::getDefaultCPUGenerator();
+    std::lock_guard<std::mutex> lock(generator.mutex());
+    generator.set_state(tensor(t));
+  });
+}
+
+int set_threads(int64_t threads) {
+  return guard([&] { at::set_num_threads(static_cast<int>(threads)); });
+}
+
+int64_t threads() { return at::get_num_threads(); }
+
+int64_t cuda_devices() {
+  int64_t n = 0;
+  guard([&] { n = at::globalContext().hasCUDA() ? at::detail::getCUDAHooks().getNumGPUs() : 0; });
+  return n;
+}
+
+int cuda_memory(int64_t device, int64_t *now, int64_t *peak) {
+  *now = *peak = 0;
+#ifdef ARF_WITH_CUDA
+  return guard([&] {
+    auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(device);
+    *now = stats.allocated_bytes[0].current;
+    *peak = stats.allocated_bytes[0].peak;
+  });
+#else
+  (void)device;
+  return 0;
+#endif
+}
+
+}  // namespace arf

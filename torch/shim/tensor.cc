@@ -1,0 +1,46 @@
+// Tensors to and from host memory.
+#include <cstring>
+
+#include "internal.h"
+
+namespace arf {
+
+int from_data(const void *data, int64_t dtype, const int64_t *shape, int64_t dims,
+              const char *device, int64_t *out) {
+  return guard([&] {
+    auto host = at::empty(at::IntArrayRef(shape, dims),
+                          at::TensorOptions().dtype(static_cast<at::ScalarType>(dtype)));
+    if (host.nbytes() > 0) std::memcpy(host.data_ptr(), data, host.nbytes());
+    *out = handle(host.to(c10::Device(device)));
+  });
+}
+
+int to_data(int64_t t, void *out, int64_t bytes) {
+  return guard([&] {
+    at::NoGradGuard no_grad;
+    auto host = tensor(t).detach().to(at::kCPU).contiguous();
+    TORCH_CHECK(static_cast<int64_t>(host.nbytes()) == bytes, "tensor has ", host.nbytes(),
+                " bytes, the buffer ", bytes);
+    if (bytes > 0) std::memcpy(out, host.data_ptr(), bytes);
+  });
+}
+
+int info(int64_t h, int64_t *out, int64_t capacity) {
+  return guard([&] {
+    const auto &t = tensor(h);
+    TORCH_CHECK(capacity >= 6 + t.dim(), "tensor of ", t.dim(), " dimensions");
+    out[0] = static_cast<int64_t>(t.scalar_type());
+    out[1] = t.element_size();
+    out[2] = t.requires_grad();
+    out[3] = t.is_cuda();
+    out[4] = t.is_cuda() ? t.get_device() : 0;
+    out[5] = t.dim();
+    for (int64_t i = 0; i < t.dim(); i++) out[6 + i] = t.size(i);
+  });
+}
+
+void free_tensors(const int64_t *tensors, int64_t count) {
+  for (int64_t i = 0; i < count; i++) delete reinterpret_cast<at::Tensor *>(tensors[i]);
+}
+
+}  // namespace arf

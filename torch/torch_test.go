@@ -1,0 +1,106 @@
+package torch
+
+import (
+	"math"
+	"strings"
+	"testing"
+)
+
+func TestErrorsBecomePanicsThatCatchTurnsIntoErrors(t *testing.T) {
+	run := func() (err error) {
+		defer Catch(&err)
+		Scope(func() { Zeros(CPU, Float32, 2, 3).MatMul(Zeros(CPU, Float32, 2, 3)) })
+		return nil
+	}
+	err := run()
+	if err == nil || !strings.Contains(err.Error(), "aten::matmul") {
+		t.Fatalf("want an error that names the operator, got %v", err)
+	}
+	if HasOperator("aten::no_such_operator") {
+		t.Error("an unknown operator is reported as known")
+	}
+}
+
+func TestScopeFreesAllButKept(t *testing.T) {
+	before := Live()
+	var kept, lost *Tensor
+	Scope(func() {
+		lost = Full(CPU, 2, 3)
+		Scope(func() { kept = lost.Scale(3).Keep() })
+	})
+	if got := Live() - before; got != 1 {
+		t.Errorf("%d tensors live, want the kept one only", got)
+	}
+	if got := To[float32](kept); got[2] != 6 {
+		t.Errorf("kept tensor holds %v", got)
+	}
+	var err error
+	func() {
+		defer Catch(&err)
+		lost.Exp()
+	}()
+	if err == nil || !strings.Contains(err.Error(), "freed") {
+		t.Errorf("use after the scope: %v", err)
+	}
+	kept.Free()
+	kept.Free()
+	if got := Live() - before; got != 0 {
+		t.Errorf("%d tensors live after Free", got)
+	}
+}
+
+func TestHostRoundTrip(t *testing.T) {
+	Scope(func() {
+		want := []float32{1, -2, 3.5, 0, 5, 6}
+		x := From(CPU, want, 2, 3)
+		if got := To[float32](x.Transpose(0, 1)); got[1] != 0 || got[2] != -2 {
+			t.Errorf("transposed copy is %v", got)
+		}
+		if got := x.Cast(BFloat16).Shape(); got[0] != 2 || got[1] != 3 {
+			t.Errorf("shape %v", got)
+		}
+		again := FromBytes(CPU, x.Bytes(), Float32, 2, 3)
+		for i, v := range To[float32](again) {
+			if v != want[i] {
+				t.Errorf("element %d is %v, want %v", i, v, want[i])
+			}
+		}
+	})
+}
+
+// AdamW against the recurrence worked out in float64.
+func TestAdamWFollowsItsDefinition(t *testing.T) {
+	const lr, wd, b1, b2, eps = 0.1, 0.05, 0.9, 0.98, 1e-6
+	w, m, v := 1.5, 0.0, 0.0
+	p := From(CPU, []float32{1.5}, 1).Keep().SetRequiresGrad(true)
+	opt := &AdamW{Beta1: b1, Beta2: b2, Eps: eps, Groups: []ParamGroup{{Params: []*Tensor{p}, WeightDecay: wd}}}
+	for step := 1; step <= 20; step++ {
+		g := 2 * w // of w²
+		w *= 1 - lr*wd
+		m = b1*m + (1-b1)*g
+		v = b2*v + (1-b2)*g*g
+		w -= lr * (m / (1 - math.Pow(b1, float64(step)))) / (math.Sqrt(v/(1-math.Pow(b2, float64(step)))) + eps)
+		Scope(func() {
+			p.Mul(p).Sum().Backward()
+			opt.Step(lr, 1)
+		})
+	}
+	if got := p.Item(); math.Abs(got-w) > 1e-5 {
+		t.Errorf("after 20 steps %v, want %v", got, w)
+	}
+}
+
+func TestRNGStateComesBack(t *testing.T) {
+	Scope(func() {
+		ManualSeed(7)
+		state := RNGState()
+		a := To[float32](Randn(CPU, 4))
+		SetRNGState(state)
+		b := To[float32](Randn(CPU, 4))
+		for i := range a {
+			if a[i] != b[i] {
+				t.Fatalf("%v then %v from one state", a, b)
+			}
+		}
+	})
+}
