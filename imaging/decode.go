@@ -1,0 +1,65 @@
+package imaging
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// MaxPixels is the largest width×height that is decoded; Pillow's limit for
+// decompression bombs. It's checked on the header, before any pixel is decoded.
+const MaxPixels = 178_956_970
+
+// ErrTooLarge is wrapped by errors about pictures above [MaxPixels].
+var ErrTooLarge = errors.New("too many pixels")
+
+// Decode decodes a picture as Pillow's convert("RGB") does; see the package
+// comment and [Preprocess.Background].
+func (p Preprocess) Decode(encoded []byte) (*Image, error) {
+	var img *Image
+	var err error
+	switch {
+	case len(encoded) == 0:
+		return nil, errors.New("decode image: empty file")
+	case bytes.HasPrefix(encoded, []byte(pngSignature)):
+		img, err = decodePNG(encoded, p.Background)
+	default:
+		img, err = decodeVips(encoded, p.Background)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("decode image: %w", err)
+	}
+	return img.compact(), nil
+}
+
+// Decode decodes a picture with transparency dropped.
+func Decode(encoded []byte) (*Image, error) { return Preprocess{}.Decode(encoded) }
+
+// DecodeRGB decodes a picture into [height, width, 3].
+func DecodeRGB(encoded []byte) (pix []uint8, width, height int, err error) {
+	img, err := Decode(encoded)
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	return img.RGB(), img.Width, img.Height, nil
+}
+
+func checkSize(w, h int) error {
+	if w < 1 || h < 1 {
+		return fmt.Errorf("%d×%d pixels", w, h)
+	}
+	if w > math.MaxInt32 || h > math.MaxInt32 || int64(w)*int64(h) > MaxPixels {
+		return fmt.Errorf("%d×%d: %w: the limit is %d", w, h, ErrTooLarge, MaxPixels)
+	}
+	return nil
+}
+
+// blend composites one channel on white or black, rounding to nearest.
+func blend(c, alpha uint8, background string) uint8 {
+	under := 0
+	if background == White {
+		under = 255
+	}
+	return uint8((int(c)*int(alpha) + under*(255-int(alpha)) + 127) / 255)
+}
