@@ -1,0 +1,179 @@
+package text
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// clipPattern is the Split of CLIP's tokenizer.json, which clipWords does by
+// hand: Go's \s and \p{N} differ and its regexp is slow.
+const clipPattern = `'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+`
+
+// bpe is byte-level byte-pair encoding (Radford et al. 2019): the bytes of a
+// word are written as letters, and the best-ranked pair is merged until none
+// is left.
+type bpe struct {
+	first  [256]int32 // id of each byte
+	last   [256]int32 // id of each byte at the end of a word
+	merges map[[2]int32]merge
+	suffix string
+}
+
+type merge struct{ rank, id int32 }
+
+func newBPE(vocab map[string]int32, pairs [][2]string, suffix string, unk int32) (*bpe, error) {
+	m := &bpe{merges: make(map[[2]int32]merge, len(pairs)), suffix: suffix}
+	for b := range 256 {
+		for table, piece := range map[*[256]int32]string{&m.first: byteLetters[b], &m.last: byteLetters[b] + suffix} {
+			id, ok := vocab[piece]
+			if !ok {
+				if unk < 0 {
+					return nil, fmt.Errorf("vocab: byte %#02x has no piece (%q)", b, piece)
+				}
+				id = unk
+			}
+			table[b] = id
+		}
+	}
+	for rank, p := range pairs {
+		a, okA := vocab[p[0]]
+		b, okB := vocab[p[1]]
+		id, ok := vocab[p[0]+p[1]]
+		if !okA || !okB || !ok {
+			return nil, fmt.Errorf("merges: entry %d (%q and %q): the pieces or their union aren't in the vocabulary", rank, p[0], p[1])
+		}
+		if _, twice := m.merges[[2]int32{a, b}]; !twice {
+			m.merges[[2]int32{a, b}] = merge{int32(rank), id}
+		}
+	}
+	return m, nil
+}
+
+func (m *bpe) kind() string { return "BPE" }
+
+func (m *bpe) pieces(ids []int32, word string) []int32 {
+	if word == "" {
+		return ids
+	}
+	start := len(ids)
+	end := len(word) - 1
+	for i := range end {
+		ids = append(ids, m.first[word[i]])
+	}
+	ids = append(ids, m.last[word[end]])
+	for s := ids[start:]; len(s) > 1; {
+		best, at := merge{rank: 1<<31 - 1}, -1
+		for i := range len(s) - 1 {
+			if c, ok := m.merges[[2]int32{s[i], s[i+1]}]; ok && c.rank < best.rank {
+				best, at = c, i
+			}
+		}
+		if at < 0 {
+			return ids[:start+len(s)]
+		}
+		s[at] = best.id
+		copy(s[at+1:], s[at+2:])
+		s = s[:len(s)-1]
+		ids = ids[:start+len(s)]
+	}
+	return ids
+}
+
+func (m *bpe) decode(pieces []string) string {
+	var b []byte
+	for _, p := range pieces {
+		rest, end := p, false
+		if m.suffix != "" {
+			rest, end = strings.CutSuffix(p, m.suffix)
+		}
+		for _, r := range rest {
+			if c, ok := letterBytes[r]; ok {
+				b = append(b, c)
+			}
+		}
+		if end {
+			b = append(b, ' ')
+		}
+	}
+	return strings.TrimSpace(strings.ToValidUTF8(string(b), "\uFFFD"))
+}
+
+// byteLetters writes bytes as printable letters (GPT-2's bytes_to_unicode):
+// printable ones stay, the others move above U+0100.
+var byteLetters, letterBytes = func() (letters [256]string, back map[rune]byte) {
+	back = make(map[rune]byte, 256)
+	next := rune(256)
+	for b := range rune(256) {
+		r := b
+		if !(b >= '!' && b <= '~' || b >= 0xA1 && b <= 0xAC || b >= 0xAE) {
+			r = next
+			next++
+		}
+		letters[b] = string(r)
+		back[r] = byte(b)
+	}
+	return letters, back
+}()
+
+// clipWords splits as clipPattern does.
+func clipWords(s string, yield func(string)) {
+	for len(s) > 0 {
+		n := clipWord(s)
+		if n == 0 {
+			_, n = utf8.DecodeRuneInString(s)
+		} else {
+			yield(s[:n])
+		}
+		s = s[n:]
+	}
+}
+
+// clipWord is the length of the word that s begins with, 0 for white space.
+func clipWord(s string) int {
+	for _, c := range [...]string{"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"} {
+		if strings.HasPrefix(s, c) {
+			return len(c)
+		}
+	}
+	r, n := utf8.DecodeRuneInString(s)
+	switch {
+	case unicode.IsSpace(r):
+		return 0
+	case unicode.IsNumber(r):
+		return n
+	}
+	letter := unicode.IsLetter(r)
+	for n < len(s) {
+		r, size := utf8.DecodeRuneInString(s[n:])
+		if unicode.IsLetter(r) != letter || !letter && (unicode.IsSpace(r) || unicode.IsNumber(r)) {
+			break
+		}
+		n += size
+	}
+	return n
+}
+
+// readMerges parses merges.txt: a version line, then a pair a line.
+func readMerges(content []byte) ([][2]string, error) {
+	var pairs [][2]string
+	number := 0
+	for line := range strings.Lines(string(content)) {
+		number++
+		line = strings.TrimRight(line, "\r\n")
+		if line == "" || number == 1 && strings.HasPrefix(line, "#version") {
+			continue
+		}
+		a, b, ok := strings.Cut(line, " ")
+		if !ok || a == "" || b == "" || strings.Contains(b, " ") {
+			return nil, fmt.Errorf("%s line %d: %q isn't two pieces with a space between", mergesFile, number, line)
+		}
+		pairs = append(pairs, [2]string{a, b})
+	}
+	if len(pairs) == 0 {
+		return nil, errors.New(mergesFile + ": empty")
+	}
+	return pairs, nil
+}

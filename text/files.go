@@ -1,0 +1,199 @@
+package text
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/google/renameio/v2"
+)
+
+// The files of a tokenizer folder in Hugging Face's form.
+const (
+	tokenizerFile = "tokenizer.json"
+	configFile    = "tokenizer_config.json"
+	specialFile   = "special_tokens_map.json"
+	vocabFile     = "vocab.json"
+	mergesFile    = "merges.txt"
+)
+
+// maxFile bounds what is read into memory; CLIP's tokenizer.json has 2.2 MB.
+const maxFile = 256 << 20
+
+// Load reads the tokenizer of a model folder: tokenizer.json (WordPiece or
+// CLIP's BPE), or vocab.json with merges.txt (CLIP's BPE). contextLength 0
+// takes model_max_length of tokenizer_config.json.
+func Load(dir string, contextLength int) (Tokenizer, error) {
+	files := map[string][]byte{}
+	for _, name := range []string{tokenizerFile, configFile, specialFile, vocabFile, mergesFile} {
+		path := filepath.Join(dir, name)
+		info, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil && info.Size() > maxFile {
+			err = fmt.Errorf("%s: %d bytes is too large for a tokenizer", path, info.Size())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("load tokenizer: %w", err)
+		}
+		if files[name], err = os.ReadFile(path); err != nil {
+			return nil, fmt.Errorf("load tokenizer: %w", err)
+		}
+	}
+	if files[tokenizerFile] == nil && (files[vocabFile] == nil || files[mergesFile] == nil) {
+		return nil, fmt.Errorf("load tokenizer: %s has neither %s nor %s with %s", dir, tokenizerFile, vocabFile, mergesFile)
+	}
+	t, err := fromFiles(files, contextLength)
+	if err != nil {
+		return nil, fmt.Errorf("load tokenizer %s: %w", dir, err)
+	}
+	return t, nil
+}
+
+// fromFiles builds a tokenizer from the contents of its files and completes
+// those that Save will write.
+func fromFiles(files map[string][]byte, contextLength int) (*tokenizer, error) {
+	names, err := readNames(files)
+	if err != nil {
+		return nil, err
+	}
+	if contextLength == 0 {
+		contextLength = names.maxLength
+	}
+	if contextLength < 3 || contextLength > 1<<20 {
+		return nil, fmt.Errorf("context length %d: must be 3 to %d (0 takes model_max_length of %s)", contextLength, 1<<20, configFile)
+	}
+	if files[tokenizerFile] == nil {
+		if files[tokenizerFile], err = clipFile(files[vocabFile], files[mergesFile]); err != nil {
+			return nil, err
+		}
+	}
+	t, err := parse(files[tokenizerFile], names)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", tokenizerFile, err)
+	}
+	t.context = contextLength
+	t.files = files
+	if err := t.writeNames(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// Save writes the files into dir, each at once or not at all.
+func (t *tokenizer) Save(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("save tokenizer: %w", err)
+	}
+	for name, content := range t.files {
+		if err := renameio.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+			return fmt.Errorf("save tokenizer: %w", err)
+		}
+	}
+	return nil
+}
+
+// names are the special tokens by role, from the two small files.
+type names struct {
+	bos, eos, pad, unk string
+	maxLength          int
+}
+
+func readNames(files map[string][]byte) (names, error) {
+	var n names
+	for _, file := range []string{configFile, specialFile} {
+		if files[file] == nil {
+			continue
+		}
+		var raw map[string]json.RawMessage
+		if err := json.Unmarshal(files[file], &raw); err != nil {
+			return n, fmt.Errorf("%s: %w", file, err)
+		}
+		for key, to := range map[string]*string{
+			"bos_token": &n.bos, "eos_token": &n.eos, "pad_token": &n.pad, "unk_token": &n.unk,
+		} {
+			if value, ok := raw[key]; ok && *to == "" {
+				token, err := tokenName(value)
+				if err != nil {
+					return n, fmt.Errorf("%s: %s: %w", file, key, err)
+				}
+				*to = token
+			}
+		}
+		if value, ok := raw["model_max_length"]; ok {
+			var f float64 // 1e30 stands for "no limit"
+			if json.Unmarshal(value, &f) == nil && f > 0 && f < 1<<20 {
+				n.maxLength = int(f)
+			}
+		}
+	}
+	return n, nil
+}
+
+// tokenName reads a token that is written as text or as {"content": …}.
+func tokenName(raw json.RawMessage) (string, error) {
+	var s *string
+	if json.Unmarshal(raw, &s) == nil {
+		if s == nil {
+			return "", nil
+		}
+		return *s, nil
+	}
+	var object struct {
+		Content string `json:"content"`
+	}
+	if err := json.Unmarshal(raw, &object); err != nil {
+		return "", errors.New("must be a text or an object with content")
+	}
+	return object.Content, nil
+}
+
+// writeNames writes the context length into tokenizer_config.json and adds the
+// small files where they are missing.
+func (t *tokenizer) writeNames() error {
+	special := map[string]any{
+		"bos_token": t.tokens[t.bos], "eos_token": t.tokens[t.eos], "pad_token": t.tokens[t.pad],
+	}
+	if m, ok := t.model.(*wordPiece); ok {
+		special["unk_token"] = t.tokens[m.unk]
+	} else {
+		special["unk_token"] = t.tokens[t.eos] // as in CLIP
+	}
+	if t.files[specialFile] == nil {
+		t.files[specialFile] = indented(special)
+	}
+	config := map[string]any{}
+	if old := t.files[configFile]; old != nil {
+		decoder := json.NewDecoder(strings.NewReader(string(old)))
+		decoder.UseNumber()
+		if err := decoder.Decode(&config); err != nil {
+			return fmt.Errorf("%s: %w", configFile, err)
+		}
+	} else {
+		config = special
+		config["tokenizer_class"] = "PreTrainedTokenizerFast"
+		if _, ok := t.model.(*bpe); ok {
+			config["tokenizer_class"] = "CLIPTokenizerFast"
+		}
+		config["clean_up_tokenization_spaces"] = false
+	}
+	config["model_max_length"] = t.context
+	t.files[configFile] = indented(config)
+	return nil
+}
+
+func indented(v any) []byte {
+	var b strings.Builder
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(v); err != nil {
+		panic(err) // maps of texts and numbers always encode
+	}
+	return []byte(b.String())
+}

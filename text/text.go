@@ -1,0 +1,175 @@
+// Package text turns texts into token ids and back.
+//
+// Two families of tokenizers are read and written in Hugging Face's form:
+// WordPiece (the small models that are trained here, [TrainWordPiece]) and
+// CLIP's byte-level BPE. Both give the ids that Hugging Face's fast tokenizers
+// give; testdata/make_golden.py makes the files that the tests compare with.
+package text
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// Tokenizer is safe for concurrent use.
+type Tokenizer interface {
+	// Encode gives bos … eos, at most ContextLength ids; a longer text is cut
+	// before eos. It isn't padded. The result is the caller's.
+	Encode(s string) []int32
+	// Decode gives readable text without the special tokens.
+	Decode(ids []int32) string
+	ContextLength() int
+	// VocabSize is the largest id + 1: the rows of the embedding table.
+	VocabSize() int
+	BOS() int32
+	EOS() int32
+	Pad() int32
+	// Save writes tokenizer.json, tokenizer_config.json and
+	// special_tokens_map.json (for BPE also vocab.json and merges.txt).
+	Save(dir string) error
+}
+
+// Special tokens of the tokenizers that are trained here; CLIP's names.
+const (
+	bosToken = "<|startoftext|>"
+	eosToken = "<|endoftext|>"
+	padToken = "<|pad|>"
+	unkToken = "<|unk|>"
+)
+
+// model splits one normalized word into pieces.
+type model interface {
+	// pieces appends the ids of word.
+	pieces(ids []int32, word string) []int32
+	// decode joins the pieces' texts into readable text.
+	decode(pieces []string) string
+	kind() string
+}
+
+// tokenizer is a pipeline as in Hugging Face's tokenizers: special tokens are
+// cut out, the rest is normalized, split into words, and words into pieces.
+type tokenizer struct {
+	normalize func(string) string
+	// words calls yield with each word of a normalized text.
+	words func(s string, yield func(word string))
+	model model
+
+	tokens  []string // by id; "" where there is none
+	special map[string]int32
+	// specialOrder has the special tokens, longest first.
+	specialOrder  []string
+	bos, eos, pad int32
+	context       int
+	files         map[string][]byte // for Save
+
+	cache cache
+}
+
+func (t *tokenizer) ContextLength() int { return t.context }
+func (t *tokenizer) VocabSize() int     { return len(t.tokens) }
+func (t *tokenizer) BOS() int32         { return t.bos }
+func (t *tokenizer) EOS() int32         { return t.eos }
+func (t *tokenizer) Pad() int32         { return t.pad }
+
+func (t *tokenizer) Encode(s string) []int32 {
+	ids := make([]int32, 1, min(t.context, 2+len(s)/2+1))
+	ids[0] = t.bos
+	limit := t.context - 1
+	for len(s) > 0 && len(ids) < limit {
+		at, id, size := t.nextSpecial(s)
+		ids = t.appendText(ids, s[:at], limit)
+		if size == 0 {
+			break
+		}
+		ids = append(ids, id)
+		s = s[at+size:]
+	}
+	if len(ids) > limit {
+		ids = ids[:limit]
+	}
+	return append(ids, t.eos)
+}
+
+// nextSpecial finds the first special token in s; at is len(s) if there's none.
+func (t *tokenizer) nextSpecial(s string) (at int, id int32, size int) {
+	at = len(s)
+	for _, token := range t.specialOrder {
+		// The order by length decides between tokens that start at one place.
+		if i := strings.Index(s[:min(at+len(token)-1, len(s))], token); i >= 0 && i < at {
+			at, id, size = i, t.special[token], len(token)
+		}
+	}
+	return at, id, size
+}
+
+func (t *tokenizer) appendText(ids []int32, s string, limit int) []int32 {
+	if s == "" {
+		return ids
+	}
+	s = strings.ToValidUTF8(s, "\uFFFD")
+	t.words(t.normalize(s), func(word string) {
+		if len(ids) >= limit {
+			return
+		}
+		pieces, ok := t.cache.get(word)
+		if !ok {
+			pieces = t.model.pieces(nil, word)
+			t.cache.put(word, pieces)
+		}
+		ids = append(ids, pieces...)
+	})
+	return ids
+}
+
+func (t *tokenizer) Decode(ids []int32) string {
+	pieces := make([]string, 0, len(ids))
+	for _, id := range ids {
+		if id < 0 || int(id) >= len(t.tokens) {
+			continue
+		}
+		token := t.tokens[id]
+		if _, special := t.special[token]; special || token == "" {
+			continue
+		}
+		pieces = append(pieces, token)
+	}
+	return t.model.decode(pieces)
+}
+
+func (t *tokenizer) String() string {
+	return fmt.Sprintf("%s tokenizer, %d tokens, context %d", t.model.kind(), len(t.tokens), t.context)
+}
+
+// cache remembers the pieces of words: texts repeat their words, and splitting
+// one costs a hundred times as much as looking it up.
+type cache struct {
+	words sync.Map // string → []int32
+	size  atomic.Int64
+}
+
+// Texts from the web have no end of different words, so the cache is bounded,
+// and long words aren't kept.
+const (
+	cacheWords    = 1 << 17
+	cacheWordSize = 64
+)
+
+func (c *cache) get(word string) ([]int32, bool) {
+	v, ok := c.words.Load(word)
+	if !ok {
+		return nil, false
+	}
+	return v.([]int32), true
+}
+
+func (c *cache) put(word string, pieces []int32) {
+	if len(word) > cacheWordSize || c.size.Load() >= cacheWords {
+		return
+	}
+	// The word is a part of a longer text, which it shouldn't keep alive.
+	if _, loaded := c.words.LoadOrStore(strings.Clone(word), pieces); !loaded {
+		c.size.Add(1)
+	}
+}
