@@ -1,0 +1,283 @@
+package dataset
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// webDataset is samples in tars: <key>.<image>, <key>.txt, <key>.json,
+// <key>.cls.
+type webDataset struct {
+	shards   []*shard
+	samples  []tarSample
+	classes  []string
+	problems Problems
+}
+
+// shardsOpen is how many tars are kept open; with more of them each is opened
+// for each read.
+const shardsOpen = 256
+
+type shard struct {
+	path string
+	keep bool
+	mu   sync.Mutex
+	file *os.File
+}
+
+func openWebDataset(source Source) (Dataset, error) {
+	paths, err := tarPaths(source.Path)
+	if err != nil {
+		return nil, err
+	}
+	d := &webDataset{classes: source.Classes}
+	for i, path := range paths {
+		samples, err := d.scan(path, int32(i))
+		if err != nil {
+			return nil, err
+		}
+		d.samples = append(d.samples, samples...)
+		d.shards = append(d.shards, &shard{path: path, keep: len(paths) <= shardsOpen})
+	}
+	return d, nil
+}
+
+func (d *webDataset) scan(path string, number int32) ([]tarSample, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return nil, fmt.Errorf("%s is a folder: expected a tar", path)
+	}
+	var magic [2]byte
+	if n, _ := f.ReadAt(magic[:], 0); n == 2 && magic == [2]byte{0x1f, 0x8b} {
+		return nil, fmt.Errorf("%s is compressed; samples are read from anywhere in a tar, so unpack it first (gunzip)", path)
+	}
+	return indexTar(f, info.Size(), path, number, &d.problems), nil
+}
+
+// tarPaths writes out a file, folder, glob or brace range.
+func tarPaths(pattern string) ([]string, error) {
+	if info, err := os.Stat(pattern); err == nil {
+		if !info.IsDir() {
+			return []string{pattern}, nil
+		}
+		tars, err := filepath.Glob(filepath.Join(globQuote(pattern), "*.tar"))
+		if err != nil {
+			return nil, err
+		}
+		if len(tars) == 0 {
+			return nil, errors.New("the folder has no .tar files")
+		}
+		return tars, nil
+	}
+	expanded, err := expand(pattern)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, e := range expanded {
+		if !strings.ContainsAny(e, "*?[") {
+			if _, err := os.Stat(e); err != nil {
+				return nil, err
+			}
+			paths = append(paths, e)
+			continue
+		}
+		matches, err := filepath.Glob(e)
+		if err != nil {
+			return nil, err
+		}
+		if len(matches) == 0 {
+			return nil, &fs.PathError{Op: "open", Path: e, Err: fs.ErrNotExist}
+		}
+		paths = append(paths, matches...)
+	}
+	slices.Sort(paths)
+	return slices.Compact(paths), nil
+}
+
+func globQuote(path string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`).Replace(path)
+}
+
+// read gives the parts' contents; nil for parts that aren't there. Parts that
+// lie close together are one read.
+func (s *shard) read(parts ...part) ([][]byte, error) {
+	const gap = 16 << 10
+	first, last, total := int64(1<<62), int64(0), int64(0)
+	for _, p := range parts {
+		if p.size < 0 {
+			continue
+		}
+		first, last = min(first, p.offset), max(last, p.offset+p.size)
+		total += p.size
+	}
+	out := make([][]byte, len(parts))
+	if last == 0 {
+		return out, nil
+	}
+	f, done, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	var all []byte
+	if last-first <= total+gap {
+		all = make([]byte, last-first)
+		if _, err := f.ReadAt(all, first); err != nil {
+			return nil, fmt.Errorf("read %s at %d: %w", s.path, first, err)
+		}
+	}
+	for i, p := range parts {
+		switch {
+		case p.size < 0:
+		case all != nil:
+			at := p.offset - first
+			out[i] = all[at : at+p.size : at+p.size]
+		default:
+			out[i] = make([]byte, p.size)
+			if _, err := f.ReadAt(out[i], p.offset); err != nil {
+				return nil, fmt.Errorf("read %s at %d: %w", s.path, p.offset, err)
+			}
+		}
+	}
+	return out, nil
+}
+
+func (s *shard) open() (f *os.File, done func(), err error) {
+	if !s.keep {
+		f, err := os.Open(s.path)
+		return f, func() { f.Close() }, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.file == nil {
+		if s.file, err = os.Open(s.path); err != nil {
+			return nil, nil, err
+		}
+	}
+	return s.file, func() {}, nil
+}
+
+func (d *webDataset) Len() int           { return len(d.samples) }
+func (d *webDataset) Classes() []string  { return d.classes }
+func (d *webDataset) Problems() Problems { return d.problems }
+
+func (d *webDataset) Sample(i int) (Sample, error)   { return d.get(i, true) }
+func (d *webDataset) describe(i int) (Sample, error) { return d.get(i, false) }
+
+func (d *webDataset) get(i int, withImage bool) (Sample, error) {
+	t := &d.samples[i]
+	image := part{size: -1}
+	if withImage {
+		image = t.image
+	}
+	shard := d.shards[t.shard]
+	contents, err := shard.read(image, t.text, t.info, t.class)
+	if err != nil {
+		return Sample{Key: t.key, Label: -1}, err
+	}
+	s := Sample{Key: t.key, Image: contents[0], Label: -1}
+	if err := s.fill(contents[1], contents[2], contents[3]); err != nil {
+		return s, fmt.Errorf("%s: %s: %w", shard.path, t.key, err)
+	}
+	if s.Class == "" && s.Label >= 0 && s.Label < len(d.classes) {
+		s.Class = d.classes[s.Label]
+	}
+	return s, nil
+}
+
+// fill takes the text, JSON and class of a sample.
+func (s *Sample) fill(text, info, class []byte) error {
+	if class != nil {
+		n, err := strconv.Atoi(strings.TrimSpace(string(class)))
+		if err != nil || n < 0 {
+			return fmt.Errorf("cls: %q isn't a class number", clip(class))
+		}
+		s.Label = n
+	}
+	if !utf8.Valid(text) {
+		return errors.New("txt: not UTF-8")
+	}
+	s.Text = strings.TrimSpace(string(text))
+	if info != nil {
+		var fields map[string]any
+		if err := json.Unmarshal(info, &fields); err != nil {
+			return fmt.Errorf("json: %w", err)
+		}
+		s.fromJSON(fields)
+	}
+	switch {
+	case s.Text == "" && len(s.Texts) > 0:
+		s.Text = s.Texts[0]
+	case s.Text != "" && len(s.Texts) == 0:
+		s.Texts = []string{s.Text}
+	case s.Text != "" && s.Texts[0] != s.Text:
+		rest := slices.DeleteFunc(s.Texts, func(t string) bool { return t == s.Text })
+		s.Texts = append([]string{s.Text}, rest...)
+	}
+	return nil
+}
+
+func (s *Sample) fromJSON(fields map[string]any) {
+	for name, value := range fields {
+		switch v := value.(type) {
+		case []any:
+			if name != "texts" {
+				continue
+			}
+			for _, t := range v {
+				if t, ok := t.(string); ok && strings.TrimSpace(t) != "" {
+					s.Texts = append(s.Texts, strings.TrimSpace(t))
+				}
+			}
+			continue
+		case string:
+			switch name {
+			case "caption", "text":
+				// img2dataset writes the caption here too.
+				if s.Text == "" {
+					s.Text = strings.TrimSpace(v)
+				}
+				continue
+			case "class":
+				s.Class = v
+				continue
+			}
+			s.meta(name, v)
+		case float64:
+			if name == "label" && s.Label < 0 && v >= 0 && v == float64(int(v)) {
+				s.Label = int(v)
+				continue
+			}
+			s.meta(name, strconv.FormatFloat(v, 'g', -1, 64))
+		case bool:
+			s.meta(name, strconv.FormatBool(v))
+		}
+	}
+}
+
+func (s *Sample) meta(name, value string) {
+	if s.Meta == nil {
+		s.Meta = map[string]string{}
+	}
+	s.Meta[name] = value
+}
+
+func clip(b []byte) string { return string(b[:min(len(b), 40)]) }
