@@ -1,0 +1,106 @@
+// Package clip is the model (Radford et al. 2021): an image tower, ViT or
+// ModifiedResNet, and a text transformer that share a feature space.
+//
+// Weights are named as in Hugging Face's CLIPModel; models with a
+// ModifiedResNet, which Hugging Face lacks, are stored in open_clip's layout.
+// Load and Save read and write whole folders: config, weights, tokenizer,
+// preprocessing.
+package clip
+
+import (
+	"fmt"
+
+	"arf/nn"
+)
+
+// Config gives the sizes of a model.
+type Config struct {
+	EmbedDim int // of the shared feature space
+	Vision   VisionConfig
+	Text     TextConfig
+}
+
+// VisionConfig is a ViT's, or with ResNetLayers set a ModifiedResNet's.
+type VisionConfig struct {
+	ImageSize  int // pixels a side
+	Width      int // of the ViT; of a ResNet's first stage, 64 in RN50
+	Heads      int // of the ViT, or of a ResNet's attention pool
+	Activation nn.Activation
+
+	// ViT
+	PatchSize int // pixels a side
+	Layers    int
+	MLPWidth  int
+	Eps       float64 // of LayerNorm
+
+	// ModifiedResNet: blocks of the four stages, such as 3, 4, 6, 3 in RN50.
+	ResNetLayers []int
+}
+
+// TextConfig is the text transformer's.
+type TextConfig struct {
+	ContextLength int // tokens, bos and eos among them
+	VocabSize     int
+	Width         int
+	Layers        int
+	Heads         int
+	MLPWidth      int
+	Activation    nn.Activation
+	Eps           float64
+	EOS           int // id of the token whose feature stands for the text
+	PadID         int
+	// ArgmaxPooling takes the feature at the greatest id instead of at the
+	// first EOS, as OpenAI's and open_clip's code and old Hugging Face configs
+	// (eos_token_id 2) do.
+	ArgmaxPooling bool
+}
+
+// IsResNet tells which of the two image towers it is.
+func (c VisionConfig) IsResNet() bool { return len(c.ResNetLayers) > 0 }
+
+// Check names the first field that can't make a model.
+func (c Config) Check() error {
+	for _, f := range []struct {
+		name  string
+		value int
+	}{
+		{"projection_dim", c.EmbedDim}, {"vision image_size", c.Vision.ImageSize}, {"vision width", c.Vision.Width},
+		{"vision heads", c.Vision.Heads}, {"context_length", c.Text.ContextLength}, {"vocab_size", c.Text.VocabSize},
+		{"text width", c.Text.Width}, {"text layers", c.Text.Layers}, {"text heads", c.Text.Heads}, {"text mlp width", c.Text.MLPWidth},
+	} {
+		if f.value <= 0 {
+			return fmt.Errorf("%s is %d, want a positive number", f.name, f.value)
+		}
+	}
+	if c.Text.Width%c.Text.Heads != 0 {
+		return fmt.Errorf("text heads %d do not divide the width %d", c.Text.Heads, c.Text.Width)
+	}
+	if err := c.Text.Activation.Check(); err != nil {
+		return fmt.Errorf("text: %w", err)
+	}
+	if c.Vision.IsResNet() {
+		if len(c.Vision.ResNetLayers) != 4 {
+			return fmt.Errorf("vision layers %v: a ModifiedResNet has four stages", c.Vision.ResNetLayers)
+		}
+		if c.Vision.ImageSize%32 != 0 {
+			return fmt.Errorf("vision image_size %d: a ModifiedResNet needs a multiple of 32", c.Vision.ImageSize)
+		}
+		if c.Vision.Width*32%c.Vision.Heads != 0 {
+			return fmt.Errorf("vision heads %d do not divide the pooled width %d", c.Vision.Heads, c.Vision.Width*32)
+		}
+		return nil
+	}
+	if err := c.Vision.Activation.Check(); err != nil {
+		return fmt.Errorf("vision: %w", err)
+	}
+	if c.Vision.PatchSize <= 0 || c.Vision.ImageSize < c.Vision.PatchSize {
+		return fmt.Errorf("vision patch_size %d does not fit the image_size %d", c.Vision.PatchSize, c.Vision.ImageSize)
+	}
+	if c.Vision.Layers <= 0 || c.Vision.MLPWidth <= 0 {
+		return fmt.Errorf("vision layers %d and mlp width %d must be positive", c.Vision.Layers, c.Vision.MLPWidth)
+	}
+	if c.Vision.Width%c.Vision.Heads != 0 {
+		return fmt.Errorf("vision heads %d do not divide the width %d", c.Vision.Heads, c.Vision.Width)
+	}
+	return nil
+}

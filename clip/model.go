@@ -1,0 +1,135 @@
+package clip
+
+import (
+	"math"
+
+	"arf/imaging"
+	"arf/nn"
+	"arf/text"
+	"arf/torch"
+)
+
+// Model is a CLIP. Exactly one image tower is set.
+type Model struct {
+	ViT              *VisionTransformer `weight:"vision_model"`
+	VisualProjection *nn.Linear         `weight:"visual_projection"` // with ViT only
+	ResNet           *ModifiedResNet    `weight:"visual"`            // projects by its attention pool
+	Text             *TextTransformer   `weight:"text_model"`
+	TextProjection   *nn.Linear         `weight:"text_projection"`
+	LogitScale       *torch.Tensor      `weight:"logit_scale,nodecay"` // log of the factor on cosines
+
+	Config     Config
+	Tokenizer  text.Tokenizer
+	Preprocess imaging.Preprocess
+}
+
+// MaxLogitScale bounds LogitScale: e to it is 100 (Radford et al. 2021, §2.5).
+var MaxLogitScale = math.Log(100)
+
+// New makes a model of zero weights; Init or a checkpoint fills them.
+func New(c Config) (*Model, error) {
+	if err := c.Check(); err != nil {
+		return nil, err
+	}
+	m := &Model{
+		Text:           newTextTransformer(c.Text),
+		TextProjection: nn.NewLinear(c.Text.Width, c.EmbedDim, false),
+		LogitScale:     torch.Full(torch.CPU, math.Log(1/0.07)).Keep(),
+		Config:         c,
+		Preprocess:     imaging.CLIP(c.Vision.ImageSize),
+	}
+	if c.Vision.IsResNet() {
+		m.ResNet = newModifiedResNet(c.Vision, c.EmbedDim)
+	} else {
+		m.ViT = newVisionTransformer(c.Vision)
+		m.VisualProjection = nn.NewLinear(c.Vision.Width, c.EmbedDim, false)
+	}
+	return m, nil
+}
+
+// Device is where the weights are.
+func (m *Model) Device() torch.Device { return m.LogitScale.Device() }
+
+// To moves the weights to d.
+func (m *Model) To(d torch.Device) { nn.Move(m, d) }
+
+// Trainable lists the tensors that gradients reach.
+func (m *Model) Trainable() []nn.Param {
+	var params []nn.Param
+	for _, p := range nn.Params(m) {
+		if !p.Buffer {
+			params = append(params, p)
+		}
+	}
+	return params
+}
+
+// SetTraining switches batch normalisation to the batch's statistics (true, for
+// pretraining) or to the running ones (false, for finetuning and evaluation).
+func (m *Model) SetTraining(on bool) {
+	if m.ResNet != nil {
+		m.ResNet.SetTraining(on)
+	}
+}
+
+// Pixels turns bytes [B, H, W, 3] in RGB, as imaging makes them, into the
+// towers' input [B, 3, H, W]: (x/255 − mean)/std.
+func (m *Model) Pixels(rgb []uint8, batch int) *torch.Tensor {
+	size := m.Config.Vision.ImageSize
+	d := m.Device()
+	x := torch.From(d, rgb, batch, size, size, 3).Cast(torch.Float32)
+	scale, shift := make([]float32, 3), make([]float32, 3)
+	for c := range 3 {
+		scale[c] = 1 / (255 * m.Preprocess.Std[c])
+		shift[c] = -m.Preprocess.Mean[c] / m.Preprocess.Std[c]
+	}
+	return x.Mul(torch.From(d, scale, 3)).Add(torch.From(d, shift, 3)).Permute(0, 3, 1, 2)
+}
+
+// EncodeImage maps pixels [B, 3, H, W] to features [B, embedDim] of length 1, float32.
+func (m *Model) EncodeImage(pixels *torch.Tensor) *torch.Tensor {
+	if m.ResNet != nil {
+		return m.ResNet.Forward(pixels).Cast(torch.Float32).Normalize()
+	}
+	return m.VisualProjection.Forward(m.ViT.Forward(pixels)).Cast(torch.Float32).Normalize()
+}
+
+// EncodeText maps token ids to features [B, embedDim] of length 1, float32.
+func (m *Model) EncodeText(ids [][]int32) *torch.Tensor {
+	return m.TextProjection.Forward(m.Text.Forward(ids)).Cast(torch.Float32).Normalize()
+}
+
+// Tokenize encodes texts with the model's tokenizer.
+func (m *Model) Tokenize(texts []string) [][]int32 {
+	ids := make([][]int32, len(texts))
+	for i, s := range texts {
+		ids[i] = m.Tokenizer.Encode(s)
+	}
+	return ids
+}
+
+// Logits are the scaled cosines s·a·bᵀ of features a [N, D] and b [M, D].
+func (m *Model) Logits(a, b *torch.Tensor) *torch.Tensor {
+	return a.MatMul(b.Transpose(0, 1)).Mul(m.LogitScale.Exp())
+}
+
+// ContrastiveLoss is the symmetric cross-entropy of a batch of pairs (Radford
+// et al. 2021, fig. 3) of features [B, D]. target [B, B] is the distribution
+// over each row's matches for both directions, nil for the diagonal; excluded
+// [B, B] (bool, or nil) marks pairs that count neither as match nor as negative.
+func (m *Model) ContrastiveLoss(images, texts, target, excluded *torch.Tensor) *torch.Tensor {
+	logits := m.Logits(images, texts)
+	if excluded != nil {
+		logits = logits.MaskedFill(excluded, -1e4)
+	}
+	if target != nil {
+		return torch.SoftCrossEntropy(logits, target).Add(torch.SoftCrossEntropy(logits.Transpose(0, 1), target)).Scale(0.5)
+	}
+	diagonal := torch.Arange(images.Device(), images.Dim(0))
+	return torch.CrossEntropy(logits, diagonal).Add(torch.CrossEntropy(logits.Transpose(0, 1), diagonal)).Scale(0.5)
+}
+
+// ClampLogitScale brings logit_scale back into [0, ln 100] after an update.
+func (m *Model) ClampLogitScale() {
+	torch.Scope(func() { torch.NoGrad(func() { m.LogitScale.Clamp_(0, MaxLogitScale) }) })
+}

@@ -1,0 +1,79 @@
+package clip
+
+import (
+	"fmt"
+
+	"arf/nn"
+	"arf/torch"
+)
+
+// TextTransformer is CLIP's text tower: causal, its feature taken at the end-of-text token.
+type TextTransformer struct {
+	Embeddings *TextEmbeddings `weight:"embeddings"`
+	Blocks     []*nn.Block     `weight:"encoder.layers"`
+	FinalNorm  *nn.LayerNorm   `weight:"final_layer_norm"`
+	config     TextConfig
+}
+
+// TextEmbeddings adds token and position vectors.
+type TextEmbeddings struct {
+	Token    *nn.Embedding `weight:"token_embedding"`    // [vocabulary, width]
+	Position *nn.Embedding `weight:"position_embedding"` // [contextLength, width]
+}
+
+func newTextTransformer(c TextConfig) *TextTransformer {
+	t := &TextTransformer{
+		Embeddings: &TextEmbeddings{Token: nn.NewEmbedding(c.VocabSize, c.Width), Position: nn.NewEmbedding(c.ContextLength, c.Width)},
+		FinalNorm:  nn.NewLayerNorm(c.Width, c.Eps),
+		config:     c,
+	}
+	for range c.Layers {
+		t.Blocks = append(t.Blocks, nn.NewBlock(c.Width, c.MLPWidth, c.Heads, c.Activation, c.Eps))
+	}
+	return t
+}
+
+// Forward maps token ids, rows of any length up to the context, to features
+// [B, width]. Rows are padded to the longest only: what follows the
+// end-of-text token can't change its feature, as attention is causal.
+func (t *TextTransformer) Forward(ids [][]int32) *torch.Tensor {
+	d := t.FinalNorm.Weight.Device()
+	tokens, ends, length := t.pad(ids)
+	x := t.Embeddings.Token.Forward(torch.From(d, tokens, len(ids), length)).
+		Add(t.Embeddings.Position.Weight.Narrow(0, 0, length))
+	mask := nn.CausalMask(d, length)
+	for _, block := range t.Blocks {
+		x = block.Forward(x, mask)
+	}
+	rows := torch.Arange(d, len(ids))
+	return t.FinalNorm.Forward(x.Index2(rows, torch.From(d, ends, len(ends))))
+}
+
+// pad lays rows out as one matrix and finds where each row's feature is taken.
+func (t *TextTransformer) pad(ids [][]int32) (tokens, ends []int64, length int) {
+	for i, row := range ids {
+		if len(row) == 0 || len(row) > t.config.ContextLength {
+			panic(&torch.Error{Op: "text", Message: fmt.Sprintf("text %d has %d tokens, the context takes 1 to %d", i, len(row), t.config.ContextLength)})
+		}
+		length = max(length, len(row))
+	}
+	tokens, ends = make([]int64, len(ids)*length), make([]int64, len(ids))
+	for i, row := range ids {
+		out := tokens[i*length : (i+1)*length]
+		for j := range out {
+			out[j] = int64(t.config.PadID)
+		}
+		end, greatest := -1, int32(-1)
+		for j, id := range row {
+			out[j] = int64(id)
+			if t.config.ArgmaxPooling && id > greatest {
+				end, greatest = j, id
+			}
+			if !t.config.ArgmaxPooling && int(id) == t.config.EOS && end < 0 {
+				end = j
+			}
+		}
+		ends[i] = int64(max(end, 0)) // the reference's argmax of all-false is 0 too
+	}
+	return tokens, ends, length
+}

@@ -1,0 +1,130 @@
+package nn
+
+import "arf/torch"
+
+// Linear is x·Wᵀ + b.
+type Linear struct {
+	Weight *torch.Tensor `weight:"weight"` // [out, in]
+	Bias   *torch.Tensor `weight:"bias"`   // [out], or nil
+}
+
+// NewLinear makes a layer of zeros.
+func NewLinear(in, out int, bias bool) *Linear {
+	l := &Linear{Weight: zeros(out, in)}
+	if bias {
+		l.Bias = zeros(out)
+	}
+	return l
+}
+
+// Forward maps [..., in] to [..., out].
+func (l *Linear) Forward(x *torch.Tensor) *torch.Tensor { return torch.Linear(x, l.Weight, l.Bias) }
+
+// LayerNorm normalises the last dimension (Ba et al. 2016).
+type LayerNorm struct {
+	Weight *torch.Tensor `weight:"weight"`
+	Bias   *torch.Tensor `weight:"bias"`
+	Eps    float64
+}
+
+// NewLayerNorm makes one that scales by 1 and shifts by 0.
+func NewLayerNorm(width int, eps float64) *LayerNorm {
+	return &LayerNorm{Weight: ones(width), Bias: zeros(width), Eps: eps}
+}
+
+// Forward keeps x's shape [..., width].
+func (l *LayerNorm) Forward(x *torch.Tensor) *torch.Tensor {
+	return torch.LayerNorm(x, l.Weight, l.Bias, l.Eps)
+}
+
+// Embedding maps token ids to vectors.
+type Embedding struct {
+	Weight *torch.Tensor `weight:"weight,nodecay"` // [n, width]
+}
+
+// NewEmbedding makes a table of zeros.
+func NewEmbedding(n, width int) *Embedding { return &Embedding{Weight: zeros(n, width)} }
+
+// Forward maps int64 ids [...] to [..., width].
+func (e *Embedding) Forward(ids *torch.Tensor) *torch.Tensor { return torch.Embedding(e.Weight, ids) }
+
+// Conv2D is a convolution of square kernels.
+type Conv2D struct {
+	Weight          *torch.Tensor `weight:"weight"` // [out, in, k, k]
+	Bias            *torch.Tensor `weight:"bias"`   // [out], or nil
+	Stride, Padding int
+}
+
+// NewConv2D makes a convolution without bias, of zeros.
+func NewConv2D(in, out, kernel, stride, padding int) *Conv2D {
+	return &Conv2D{Weight: zeros(out, in, kernel, kernel), Stride: stride, Padding: padding}
+}
+
+// Forward maps [N, in, H, W] to [N, out, H', W'].
+func (c *Conv2D) Forward(x *torch.Tensor) *torch.Tensor {
+	return torch.Conv2D(x, c.Weight, c.Bias, c.Stride, c.Padding)
+}
+
+// BatchNorm2D normalises channels (Ioffe & Szegedy 2015), momentum 0.1 and
+// eps 1e-5 as in PyTorch.
+type BatchNorm2D struct {
+	Weight   *torch.Tensor `weight:"weight"`
+	Bias     *torch.Tensor `weight:"bias"`
+	Mean     *torch.Tensor `weight:"running_mean,buffer"`
+	Variance *torch.Tensor `weight:"running_var,buffer"`
+	// Training uses the statistics of the batch and moves the running ones.
+	// False, as in evaluation and in finetuning, uses the running ones.
+	Training bool
+}
+
+// NewBatchNorm2D makes one that changes nothing until it is trained.
+func NewBatchNorm2D(channels int) *BatchNorm2D {
+	return &BatchNorm2D{Weight: ones(channels), Bias: zeros(channels), Mean: zeros(channels), Variance: ones(channels)}
+}
+
+// Forward keeps x's shape [N, C, H, W].
+func (b *BatchNorm2D) Forward(x *torch.Tensor) *torch.Tensor {
+	return torch.BatchNorm(x, b.Weight, b.Bias, b.Mean, b.Variance, b.Training, 0.1, 1e-5)
+}
+
+// Attention is multi-head attention with separate projections.
+type Attention struct {
+	Query *Linear `weight:"q_proj"`
+	Key   *Linear `weight:"k_proj"`
+	Value *Linear `weight:"v_proj"`
+	Out   *Linear `weight:"out_proj"`
+	Heads int
+}
+
+// NewAttention makes self-attention of a width that heads divides.
+func NewAttention(width, heads int) *Attention {
+	return &Attention{
+		Query: NewLinear(width, width, true), Key: NewLinear(width, width, true),
+		Value: NewLinear(width, width, true), Out: NewLinear(width, width, true), Heads: heads,
+	}
+}
+
+// Forward attends from x [B, Tq, width] to memory [B, Tk, width] (x itself for
+// self-attention); mask is nil or additive, broadcast to [B, heads, Tq, Tk].
+func (a *Attention) Forward(x, memory, mask *torch.Tensor) *torch.Tensor {
+	out := torch.Attention(a.split(a.Query.Forward(x)), a.split(a.Key.Forward(memory)), a.split(a.Value.Forward(memory)), mask)
+	return a.Out.Forward(out.Transpose(1, 2).Flatten(2, 3))
+}
+
+// split turns [B, T, width] into [B, heads, T, width/heads].
+func (a *Attention) split(x *torch.Tensor) *torch.Tensor {
+	s := x.Shape()
+	return x.Reshape(s[0], s[1], a.Heads, s[2]/a.Heads).Transpose(1, 2)
+}
+
+// CausalMask is additive, [length, length]: a position sees itself and those before it.
+func CausalMask(d torch.Device, length int) *torch.Tensor {
+	// -1e4 rather than -inf keeps low precision softmax free of NaN.
+	return torch.Full(d, -1e4, length, length).Triu(1)
+}
+
+func zeros(shape ...int) *torch.Tensor {
+	return torch.Zeros(torch.CPU, torch.Float32, shape...).Keep()
+}
+
+func ones(shape ...int) *torch.Tensor { return torch.Full(torch.CPU, 1, shape...).Keep() }

@@ -1,0 +1,73 @@
+package nn
+
+import (
+	"fmt"
+
+	"arf/torch"
+)
+
+// Activation is a nonlinearity by its Hugging Face name: "gelu" (exact) or
+// "quick_gelu". They are different functions: weights trained with one are
+// wrong with the other.
+type Activation string
+
+const (
+	GELU      Activation = "gelu"
+	QuickGELU Activation = "quick_gelu"
+)
+
+// Check refuses names that are not known.
+func (a Activation) Check() error {
+	if a != GELU && a != QuickGELU {
+		return fmt.Errorf("activation %q is not supported; supported are %q and %q", a, GELU, QuickGELU)
+	}
+	return nil
+}
+
+// Forward applies the function elementwise.
+func (a Activation) Forward(x *torch.Tensor) *torch.Tensor {
+	if a == QuickGELU {
+		return x.QuickGELU()
+	}
+	return x.GELU()
+}
+
+// MLP is the two-layer perceptron of a transformer block.
+type MLP struct {
+	FC1        *Linear `weight:"fc1"`
+	FC2        *Linear `weight:"fc2"`
+	Activation Activation
+}
+
+// NewMLP makes width → hidden → width.
+func NewMLP(width, hidden int, activation Activation) *MLP {
+	return &MLP{FC1: NewLinear(width, hidden, true), FC2: NewLinear(hidden, width, true), Activation: activation}
+}
+
+// Forward keeps x's shape [..., width].
+func (m *MLP) Forward(x *torch.Tensor) *torch.Tensor {
+	return m.FC2.Forward(m.Activation.Forward(m.FC1.Forward(x)))
+}
+
+// Block is a pre-norm transformer block as in CLIP.
+type Block struct {
+	LN1  *LayerNorm `weight:"layer_norm1"`
+	Attn *Attention `weight:"self_attn"`
+	LN2  *LayerNorm `weight:"layer_norm2"`
+	MLP  *MLP       `weight:"mlp"`
+}
+
+// NewBlock makes a block of the given sizes.
+func NewBlock(width, hidden, heads int, activation Activation, eps float64) *Block {
+	return &Block{
+		LN1: NewLayerNorm(width, eps), Attn: NewAttention(width, heads),
+		LN2: NewLayerNorm(width, eps), MLP: NewMLP(width, hidden, activation),
+	}
+}
+
+// Forward keeps x's shape [B, T, width]; mask as for Attention.
+func (b *Block) Forward(x, mask *torch.Tensor) *torch.Tensor {
+	h := b.LN1.Forward(x)
+	x = x.Add(b.Attn.Forward(h, h, mask))
+	return x.Add(b.MLP.Forward(b.LN2.Forward(x)))
+}

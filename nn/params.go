@@ -1,0 +1,175 @@
+// Package nn has the layers that the models are built of, and binds the fields
+// of a model to named weights.
+//
+// A model is a struct whose fields are its layers. The tag `weight:"name"` of a
+// field is its part of the weight's name; parts are joined by dots, entries of a
+// slice by their index. So the struct is the architecture, and one walk serves
+// loading, saving, initialising and optimising:
+//
+//	type Block struct {
+//		LN1  *LayerNorm `weight:"layer_norm1"`
+//		Attn *Attention `weight:"self_attn"`
+//	}
+package nn
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"arf/checkpoint"
+	"arf/torch"
+)
+
+// Param is a named tensor of a model.
+type Param struct {
+	Name   string
+	Tensor *torch.Tensor
+	Buffer bool // a running statistic: saved, but not trained
+	Decay  bool // weight decay applies: matrices and kernels, not biases, norms or scales
+}
+
+// Params lists a model's tensors in the order of its fields; nil fields are
+// left out. Tags may end in ",buffer" or ",nodecay".
+func Params(model any) []Param {
+	var params []Param
+	walk(reflect.ValueOf(model), "", "", &params)
+	return params
+}
+
+func walk(v reflect.Value, name, options string, params *[]Param) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return
+		}
+		if t, ok := v.Interface().(*torch.Tensor); ok {
+			*params = append(*params, Param{
+				Name: name, Tensor: t,
+				Buffer: strings.Contains(options, "buffer"),
+				Decay:  len(t.Shape()) > 1 && !strings.Contains(options, "nodecay"),
+			})
+			return
+		}
+		walk(v.Elem(), name, options, params)
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			walk(v.Index(i), join(name, strconv.Itoa(i)), options, params)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			field := v.Type().Field(i)
+			tag, ok := field.Tag.Lookup("weight")
+			if !ok || !field.IsExported() {
+				continue
+			}
+			part, rest, _ := strings.Cut(tag, ",")
+			walk(v.Field(i), join(name, part), rest, params)
+		}
+	}
+}
+
+func join(name, part string) string {
+	if name == "" || part == "" {
+		return name + part
+	}
+	return name + "." + part
+}
+
+// Export copies a model's tensors to the host.
+func Export(model any) checkpoint.Tensors {
+	tensors := checkpoint.Tensors{}
+	for _, p := range Params(model) {
+		tensors[p.Name] = checkpoint.FromTorch(p.Tensor)
+	}
+	return tensors
+}
+
+// Import overwrites a model's tensors. A missing, an extra or a wrongly shaped
+// tensor, and a NaN or infinite weight, is an error that names it; then the
+// model may be half overwritten.
+func Import(model any, tensors checkpoint.Tensors) error {
+	params := Params(model)
+	known := make(map[string]bool, len(params))
+	for _, p := range params {
+		known[p.Name] = true
+	}
+	for _, name := range tensors.Names() {
+		if !known[name] {
+			return fmt.Errorf("tensor %s is not part of this architecture", name)
+		}
+	}
+	for _, p := range params {
+		source, ok := tensors[p.Name]
+		if !ok {
+			return fmt.Errorf("tensor %s is missing", p.Name)
+		}
+		if want := p.Tensor.Shape(); elements(want) != elements(source.Shape) || (len(want) > 0 && len(source.Shape) > 0 && !equal(want, source.Shape)) {
+			return fmt.Errorf("tensor %s has shape %v, the architecture needs %v", p.Name, source.Shape, want)
+		}
+		finite := true
+		torch.Scope(func() {
+			torch.NoGrad(func() {
+				t := source.ToTorch(p.Tensor.Device())
+				finite = t.Cast(torch.Float32).AllFinite()
+				p.Tensor.Copy_(t.Reshape(p.Tensor.Shape()...))
+			})
+		})
+		if !finite {
+			return fmt.Errorf("tensor %s holds NaN or infinite values", p.Name)
+		}
+	}
+	return nil
+}
+
+func elements(shape []int) int {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	return n
+}
+
+func equal(a, b []int) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i] != b[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Move puts a model's tensors on device d.
+func Move(model any, d torch.Device) {
+	move(reflect.ValueOf(model), d)
+}
+
+func move(v reflect.Value, d torch.Device) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			return
+		}
+		if t, ok := v.Interface().(*torch.Tensor); ok {
+			if t.Device() != d {
+				v.Set(reflect.ValueOf(t.ToDevice(d).Keep()))
+			}
+			return
+		}
+		move(v.Elem(), d)
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			move(v.Index(i), d)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if field := v.Type().Field(i); field.IsExported() && field.Tag.Get("weight") != "" {
+				move(v.Field(i), d)
+			}
+		}
+	}
+}

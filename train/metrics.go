@@ -1,0 +1,75 @@
+package train
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/renameio/v2"
+)
+
+// Metrics is one line of metrics.jsonl: what one step did.
+type Metrics struct {
+	Step             int                `json:"step"` // from 1
+	Epoch            float64            `json:"epoch"`
+	Loss             float64            `json:"loss"`
+	Terms            map[string]float64 `json:"-"` // written as loss_<name>
+	LR               float64            `json:"lr"`
+	LogitScale       float64            `json:"logit_scale"` // the factor, not its logarithm
+	GradNorm         float64            `json:"grad_norm"`   // before clipping
+	SamplesPerSecond float64            `json:"samples_per_second"`
+	PeakMemoryBytes  int64              `json:"peak_memory_bytes"`
+	Skipped          bool               `json:"skipped,omitempty"` // gradient not finite, weights left alone
+	Time             time.Time          `json:"time"`
+}
+
+// MarshalJSON writes the terms beside the other fields.
+func (m Metrics) MarshalJSON() ([]byte, error) {
+	type plain Metrics
+	data, err := json.Marshal(plain(m))
+	if err != nil || len(m.Terms) == 0 {
+		return data, err
+	}
+	fields := map[string]any{}
+	if err := json.Unmarshal(data, &fields); err != nil {
+		return nil, err
+	}
+	for name, value := range m.Terms {
+		fields["loss_"+name] = value
+	}
+	return json.Marshal(fields)
+}
+
+// openMetrics opens a run's metrics.jsonl to append after step, dropping the
+// lines of later steps that a killed run left beyond its last checkpoint.
+func openMetrics(path string, step int) (*os.File, error) {
+	var kept []byte
+	if file, err := os.Open(path); err == nil {
+		scanner := bufio.NewScanner(file)
+		scanner.Buffer(nil, 1<<20)
+		for scanner.Scan() {
+			var line struct {
+				Step int `json:"step"`
+			}
+			if json.Unmarshal(scanner.Bytes(), &line) == nil && line.Step > 0 && line.Step <= step {
+				kept = append(append(kept, scanner.Bytes()...), '\n')
+			}
+		}
+		file.Close()
+		if err := scanner.Err(); err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+	} else if !os.IsNotExist(err) {
+		return nil, err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	if err := renameio.WriteFile(path, kept, 0o644); err != nil {
+		return nil, fmt.Errorf("write %s: %w", path, err)
+	}
+	return os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0o644)
+}

@@ -1,0 +1,198 @@
+// Package train is the loop that every training of this project runs in:
+// optimiser groups, schedule, metrics, checkpoints, and a resume that gives the
+// weights of an uninterrupted run. What is trained is a Task.
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"path/filepath"
+	"time"
+
+	"arf/nn"
+	"arf/torch"
+)
+
+// Task is something to train. Everything random in it must be a function of the
+// step, so that a resumed run repeats nothing and misses nothing.
+type Task interface {
+	// Trained is the model whose parameters are optimised and saved.
+	Trained() any
+	// Begin prepares the data from a step on; ctx ends its workers.
+	Begin(ctx context.Context, step int) error
+	// Step computes the loss of a step, counted from 0, without its gradient.
+	// It runs inside a torch.Scope.
+	Step(step int) (Loss, error)
+	// Updated is called after the weights have moved.
+	Updated()
+}
+
+// Loss is what a step gives: the sum to minimise and what it is made of.
+type Loss struct {
+	Total      *torch.Tensor
+	Terms      map[string]*torch.Tensor // by objective, unweighted
+	LogitScale *torch.Tensor            // log of the factor, or nil
+	Samples    int                      // finetune samples in the step
+}
+
+// Options say how to optimise.
+type Options struct {
+	Dir             string // run folder: metrics.jsonl, checkpoints/; "" keeps nothing
+	Schedule        Schedule
+	StepsPerEpoch   int // for metrics only
+	Beta1, Beta2    float64
+	Eps             float64
+	WeightDecay     float64
+	GradClip        float64 // largest gradient norm; 0 = no clipping
+	CheckpointEvery int     // steps; 0 = at the end and on interruption only
+	KeepCheckpoints int     // 0 means 1
+	StopAfter       int     // ends after that many steps as an interruption would; 0 = never
+	// Hash identifies config and data; a checkpoint with another one is refused.
+	Hash     string
+	Device   torch.Device
+	Progress func(Metrics) // may be nil
+}
+
+// maxSkipped ends a run whose gradients stay infinite.
+const maxSkipped = 10
+
+// Run trains from the newest checkpoint in o.Dir to the schedule's end. When
+// ctx ends it finishes the step, saves, and returns ctx's error.
+func Run(ctx context.Context, task Task, o Options) (err error) {
+	defer torch.Catch(&err)
+	params := nn.Params(task.Trained())
+	opt, names := optimizer(params, o)
+	var trained []*torch.Tensor
+	for _, g := range opt.Groups {
+		trained = append(trained, g.Params...)
+	}
+	checkpoints := filepath.Join(o.Dir, "checkpoints")
+	start := 0
+	if o.Dir != "" {
+		if start, err = restore(checkpoints, o.Hash, task.Trained(), opt, names); err != nil {
+			return err
+		}
+	}
+	write := func(Metrics) error { return nil }
+	if o.Dir != "" {
+		file, err := openMetrics(filepath.Join(o.Dir, "metrics.jsonl"), start)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		encoder := json.NewEncoder(file)
+		write = func(m Metrics) error { return encoder.Encode(m) }
+	}
+	keep := func(step int) error {
+		if o.Dir == "" {
+			return nil
+		}
+		return save(checkpoints, step, o.Hash, params, opt, names, o.KeepCheckpoints)
+	}
+	if start >= o.Schedule.Steps {
+		return nil
+	}
+	for _, p := range trained {
+		p.SetRequiresGrad(true)
+	}
+	defer func() {
+		for _, p := range trained {
+			p.SetGrad(nil)
+			p.SetRequiresGrad(false)
+		}
+	}()
+	data, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := task.Begin(data, start); err != nil {
+		return err
+	}
+	skipped := 0
+	for step := start; step < o.Schedule.Steps; step++ {
+		m, err := oneStep(task, opt, trained, o, step)
+		if err != nil {
+			return err
+		}
+		if skipped++; !m.Skipped {
+			skipped = 0
+		}
+		if skipped >= maxSkipped {
+			return fmt.Errorf("step %d: the gradient was not finite %d times in a row; lower train.lr or use --precision fp32", step+1, skipped)
+		}
+		if err := write(m); err != nil {
+			return fmt.Errorf("write metrics of step %d: %w", step+1, err)
+		}
+		if o.Progress != nil {
+			o.Progress(m)
+		}
+		done := step + 1
+		interrupted := ctx.Err()
+		if interrupted == nil && o.StopAfter > 0 && done-start >= o.StopAfter {
+			interrupted = context.Canceled
+		}
+		if done == o.Schedule.Steps || interrupted != nil || (o.CheckpointEvery > 0 && done%o.CheckpointEvery == 0) {
+			if err := keep(done); err != nil {
+				return err
+			}
+		}
+		if interrupted != nil && done < o.Schedule.Steps {
+			return fmt.Errorf("stopped after step %d of %d, which is saved; the same command goes on from there: %w", done, o.Schedule.Steps, interrupted)
+		}
+	}
+	return nil
+}
+
+func oneStep(task Task, opt *torch.AdamW, trained []*torch.Tensor, o Options, step int) (m Metrics, err error) {
+	began := time.Now()
+	torch.Scope(func() {
+		var loss Loss
+		if loss, err = task.Step(step); err != nil {
+			return
+		}
+		loss.Total.Backward()
+		m = Metrics{Step: step + 1, LR: o.Schedule.At(step), Loss: loss.Total.Item(), Terms: map[string]float64{}}
+		for name, term := range loss.Terms {
+			m.Terms[name] = term.Item()
+		}
+		if loss.LogitScale != nil {
+			m.LogitScale = math.Exp(loss.LogitScale.Item())
+		}
+		m.GradNorm = torch.GradNorm(trained)
+		if sum := m.GradNorm + m.Loss; math.IsNaN(sum) || math.IsInf(sum, 0) {
+			m.Skipped = true
+			for _, p := range trained {
+				p.SetGrad(nil)
+			}
+			m.GradNorm, m.Loss, m.Terms = 0, 0, nil // JSON has no NaN
+		} else {
+			opt.Step(m.LR, torch.ClipScale(m.GradNorm, o.GradClip))
+			task.Updated()
+		}
+		m.SamplesPerSecond = float64(loss.Samples) / time.Since(began).Seconds()
+	})
+	if o.StepsPerEpoch > 0 {
+		m.Epoch = float64(step+1) / float64(o.StepsPerEpoch)
+	}
+	m.PeakMemoryBytes, m.Time = peakMemory(o.Device), time.Now().UTC()
+	return m, err
+}
+
+// optimizer groups the trained parameters by decay; names has each group's.
+func optimizer(params []nn.Param, o Options) (*torch.AdamW, [][]string) {
+	opt := &torch.AdamW{Beta1: o.Beta1, Beta2: o.Beta2, Eps: o.Eps}
+	var decayed, plain torch.ParamGroup
+	var decayedNames, plainNames []string
+	decayed.WeightDecay = o.WeightDecay
+	for _, p := range params {
+		switch {
+		case p.Buffer:
+		case p.Decay:
+			decayed.Params, decayedNames = append(decayed.Params, p.Tensor), append(decayedNames, p.Name)
+		default:
+			plain.Params, plainNames = append(plain.Params, p.Tensor), append(plainNames, p.Name)
+		}
+	}
+	opt.Groups = []torch.ParamGroup{decayed, plain}
+	return opt, [][]string{decayedNames, plainNames}
+}
