@@ -1,0 +1,107 @@
+package config
+
+import "slices"
+
+// choice is a text that has only a few valid values.
+type choice interface{ choices() []string }
+
+// Method is a way to finetune, a preset of loss terms.
+type Method string
+
+const (
+	MethodZeroShot Method = "zeroshot" // the pretrained model as it is
+	MethodFT       Method = "ft"       // cross-entropy, classifier started from the class prompts' features
+	MethodFLYP     Method = "flyp"     // contrastive loss with class prompts
+	MethodFLYPTCA  Method = "flyp+tca" // flyp and captions
+	MethodFLYPITA  Method = "flyp+ita" // flyp and retrieved pairs
+	MethodARF      Method = "arf"      // flyp, captions and retrieved pairs
+)
+
+// Methods are all methods.
+var Methods = []Method{MethodZeroShot, MethodFT, MethodFLYP, MethodFLYPTCA, MethodFLYPITA, MethodARF}
+
+// Trains reports whether the method changes the model.
+func (m Method) Trains() bool { return m != MethodZeroShot }
+
+// Captions reports whether the method has the caption term (TCA).
+func (m Method) Captions() bool { return m == MethodFLYPTCA || m == MethodARF }
+
+// Pairs reports whether the method has the retrieved-pair term (ITA).
+func (m Method) Pairs() bool { return m == MethodFLYPITA || m == MethodARF }
+
+func (Method) choices() []string {
+	var names []string
+	for _, m := range Methods {
+		names = append(names, string(m))
+	}
+	return names
+}
+
+// Precision is the number format of the forward and backward pass.
+type Precision string
+
+const (
+	PrecisionAuto Precision = "auto" // bf16 where the hardware computes in it, else fp32
+	PrecisionBF16 Precision = "bf16"
+	PrecisionFP32 Precision = "fp32"
+)
+
+func (Precision) choices() []string { return []string{"auto", "bf16", "fp32"} }
+
+// SourceType says how a Source lies on disk.
+type SourceType string
+
+const (
+	SourceAuto        SourceType = ""             // by the path: folder, .csv or .tsv, .tar
+	SourceImageFolder SourceType = "image-folder" // <path>/<class name>/*.png
+	SourceCSV         SourceType = "csv"          // a table with a header
+	SourceWebDataset  SourceType = "webdataset"   // tars of key.jpg, key.txt, key.json
+)
+
+func (SourceType) choices() []string { return []string{"", "image-folder", "csv", "webdataset"} }
+
+// Query says which feature of a finetune image is compared with which feature of the pool's pairs.
+type Query string
+
+const (
+	QueryImage       Query = "image"        // image with image
+	QueryImageText   Query = "image-text"   // image with text
+	QueryClassText   Query = "class-text"   // class prompt with text
+	QueryCaptionText Query = "caption-text" // captions with text
+	QueryMix         Query = "mix"          // mean of image, image-text and class-text
+)
+
+func (Query) choices() []string {
+	return []string{"image", "image-text", "class-text", "caption-text", "mix"}
+}
+
+// Negatives says what the contrastive loss does with pairs of one batch that share their class or text.
+type Negatives string
+
+const (
+	NegativesDiag Negatives = "diag" // they count as negatives, as in CLIP and FLYP
+	NegativesMask Negatives = "mask" // they are left out
+	NegativesSoft Negatives = "soft" // they share the target
+)
+
+func (Negatives) choices() []string { return []string{"diag", "mask", "soft"} }
+
+// Role is what a suite shows.
+type Role string
+
+const (
+	RoleID       Role = "id"        // the task's own distribution
+	RoleShift    Role = "shift"     // the same classes, other images
+	RoleZeroShot Role = "zero-shot" // other classes
+)
+
+func (Role) choices() []string { return []string{"id", "shift", "zero-shot"} }
+
+// NeedsCaptions reports whether any method, or the retrieval for any method, uses captions.
+func (c *Config) NeedsCaptions() bool {
+	return slices.ContainsFunc(c.Methods, Method.Captions) ||
+		c.NeedsPairs() && c.Anchors.Pairs.Query == QueryCaptionText
+}
+
+// NeedsPairs reports whether any method uses retrieved pairs.
+func (c *Config) NeedsPairs() bool { return slices.ContainsFunc(c.Methods, Method.Pairs) }

@@ -1,0 +1,189 @@
+// Package config is a run's configuration: one YAML file says the whole experiment.
+//
+// Load reads a file over the defaults, applies `--set key=value` overrides and validates the result. Every key is
+// known: a misspelt one is an error that names file, line, key and the key that was probably meant. configs/own-data.yaml
+// explains each key. Paths are relative to the current folder.
+//
+// The package only describes; the packages above it act on the description.
+package config
+
+// Config is a whole run. Fields carry their YAML key; Default gives the value of a key that a file leaves out.
+type Config struct {
+	Name      string    `yaml:"name"`      // names the run folder, <output>/<name>
+	Output    string    `yaml:"output"`    // folder of the run folders
+	Model     string    `yaml:"model"`     // pretrained CLIP: Hugging Face folder, open_clip folder or checkpoint file
+	Methods   []Method  `yaml:"methods"`   // what to train and compare
+	Seeds     []int     `yaml:"seeds"`     // one training run a method and seed
+	Device    string    `yaml:"device"`    // auto, cpu, cuda or cuda:N; auto takes the first GPU, else the CPU
+	Threads   int       `yaml:"threads"`   // CPU threads of the engine; 0 = all cores
+	Precision Precision `yaml:"precision"` // of the forward and backward pass; weights and optimiser stay fp32
+	Data      Data      `yaml:"data"`
+	Anchors   Anchors   `yaml:"anchors"`
+	Train     Train     `yaml:"train"`
+	Eval      Eval      `yaml:"eval"`
+	Report    Report    `yaml:"report"`
+
+	// Where each key was given ("file.yaml:12" or `--set "key=value"`), for messages.
+	origin map[string]string
+}
+
+// Data are the samples that training may see.
+type Data struct {
+	Finetune   Source `yaml:"finetune"`   // labelled images of the task
+	Validation Source `yaml:"validation"` // labelled images for choosing anything; empty path = none
+	Pool       Source `yaml:"pool"`       // candidate image-text pairs; needed by flyp+ita and arf
+	Classes    List   `yaml:"classes"`    // class names in label order; empty = the finetune set's own, sorted
+}
+
+// Source is a set of samples on disk.
+type Source struct {
+	Type        SourceType `yaml:"type"`         // empty = told from the path
+	Path        string     `yaml:"path"`         // folder, CSV or TSV file, or tars as {00000..00099}.tar
+	ImageColumn string     `yaml:"image_column"` // CSV: path of the image, relative to the CSV's folder
+	TextColumn  string     `yaml:"text_column"`  // CSV: caption
+	LabelColumn string     `yaml:"label_column"` // CSV: class name or number
+	Separator   string     `yaml:"separator"`    // CSV: one character; empty = comma for .csv, tab for .tsv
+	Limit       int        `yaml:"limit"`        // at most so many samples, spread evenly over the source; 0 = all
+}
+
+// Anchors are the two sources of rich text that regularise finetuning (ARF §3).
+type Anchors struct {
+	Captions Captions `yaml:"captions"`
+	Pairs    Pairs    `yaml:"pairs"`
+}
+
+// Captions describes the text-compensated anchors: captions of the finetune images by a pretrained captioner.
+type Captions struct {
+	Captioner    string  `yaml:"captioner"`      // folder of a captioner, or the http(s) address of an OpenAI-compatible server
+	RemoteModel  string  `yaml:"remote_model"`   // model's name on that server
+	PerImage     int     `yaml:"per_image"`      // captions an image
+	Temperature  float64 `yaml:"temperature"`    // of sampling; 0 = greedy
+	TopP         float64 `yaml:"top_p"`          // nucleus: smallest set of tokens with this probability, in (0,1]; 1 = all
+	MaxLength    int     `yaml:"max_length"`     // tokens a caption
+	Prompt       string  `yaml:"prompt"`         // what the caption continues (BLIP), or the question to a remote model
+	MinClipScore float64 `yaml:"min_clip_score"` // drop captions whose cosine to their image is lower; −1 = keep all
+	BatchSize    int     `yaml:"batch_size"`     // images at a time
+}
+
+// Pairs describes the image-text-pair anchors: pairs that each finetune image retrieves from the pool.
+type Pairs struct {
+	Query         Query     `yaml:"query"`           // what is compared with what
+	K             int       `yaml:"k"`               // pairs an image
+	PerClassQuota int       `yaml:"per_class_quota"` // most pairs that one class may use, counting each once; 0 = no limit
+	MinSimilarity float64   `yaml:"min_similarity"`  // lowest cosine of a retrieved pair; −1 = any
+	LeakGuard     LeakGuard `yaml:"leak_guard"`
+	BatchSize     int       `yaml:"batch_size"` // images at a time when encoding the pool
+}
+
+// LeakGuard keeps images of the evaluation out of the retrieved pairs. The validation set and all suites are
+// always guarded.
+type LeakGuard struct {
+	NearDuplicateCosine float64  `yaml:"near_duplicate_cosine"` // pool images this near to a guarded image are dropped; 0 = guard off
+	Sources             []Source `yaml:"sources"`               // further images to guard
+}
+
+// Train is the optimisation. The defaults are FLYP's for ViT-B/16 on ImageNet (Goyal et al., CVPR 2023).
+type Train struct {
+	BatchSize       int       `yaml:"batch_size"`        // finetune images a step; ARF adds as many retrieved pairs
+	Epochs          int       `yaml:"epochs"`            // passes over the finetune set
+	LR              float64   `yaml:"lr"`                // peak learning rate, reached after the warm-up, then cosine to 0
+	WarmupSteps     int       `yaml:"warmup_steps"`      // linear warm-up
+	WeightDecay     float64   `yaml:"weight_decay"`      // decoupled; not on biases, norms and the logit scale
+	Beta1           float64   `yaml:"beta1"`             // AdamW
+	Beta2           float64   `yaml:"beta2"`             // AdamW
+	Eps             float64   `yaml:"eps"`               // AdamW
+	GradClip        float64   `yaml:"grad_clip"`         // largest norm of the whole gradient; 0 = no clipping
+	LambdaTCA       float64   `yaml:"lambda_tca"`        // weight of the caption term
+	LambdaITA       float64   `yaml:"lambda_ita"`        // weight of the retrieved-pair term
+	Negatives       Negatives `yaml:"negatives"`         // what to do with pairs of a batch that share class or text
+	Templates       List      `yaml:"templates"`         // class prompts, {} = class name; one drawn per image and step
+	Augment         Augment   `yaml:"augment"`           // of the training images
+	FreezeBatchNorm bool      `yaml:"freeze_batch_norm"` // ModifiedResNet: keep the pretrained running statistics
+	TrainLogitScale bool      `yaml:"train_logit_scale"` // also learn the temperature
+	CheckpointEvery int       `yaml:"checkpoint_every"`  // steps; 0 = at each epoch's end
+	KeepCheckpoints int       `yaml:"keep_checkpoints"`  // newest ones to keep for resuming
+	Workers         int       `yaml:"workers"`           // image decoding in parallel; 0 = all cores
+}
+
+// Augment is torchvision's RandomResizedCrop and horizontal flip.
+type Augment struct {
+	ScaleMin float64 `yaml:"scale_min"` // smallest share of the image's area that a crop keeps, in (0,1]
+	ScaleMax float64 `yaml:"scale_max"` // largest
+	Flip     float64 `yaml:"flip"`      // probability of a horizontal flip
+}
+
+// Eval is what is measured on every trained model.
+type Eval struct {
+	Suites     []Suite   `yaml:"suites"`
+	Templates  List      `yaml:"templates"` // prompts averaged into each class's text feature; empty = train.templates
+	BatchSize  int       `yaml:"batch_size"`
+	Drift      Drift     `yaml:"drift"`
+	WiseAlphas []float64 `yaml:"wise_alphas"` // WiSE-FT: shares of the finetuned weights, 0 = pretrained; empty = none
+}
+
+// Suite is one labelled test set.
+type Suite struct {
+	Name      string `yaml:"name"`
+	Role      Role   `yaml:"role"` // shifts and zero-shot suites are averaged by role
+	Source    Source `yaml:"source"`
+	Classes   List   `yaml:"classes"`    // finetune (same classes as training), folder (the suite's own), or a list or file; empty = by role
+	Templates List   `yaml:"templates"`  // empty = eval.templates
+	ClassMask List   `yaml:"class_mask"` // classes that compete: empty = all, present = those with images here, or a list or file
+}
+
+// Drift is the measurement of how far finetuning moved the feature space, on pairs held out from training.
+type Drift struct {
+	Source  Source `yaml:"source"`  // image-text pairs; empty path = pairs of the pool that no image retrieved
+	Samples int    `yaml:"samples"` // pairs measured; 0 = no measurement
+}
+
+// Report is the HTML page.
+type Report struct {
+	Gallery int `yaml:"gallery"` // finetune images shown with their anchors; 0 = no gallery
+}
+
+// Default is the configuration of an empty file.
+func Default() Config {
+	return Config{
+		Output:    "runs",
+		Methods:   []Method{MethodZeroShot, MethodFLYP, MethodARF},
+		Seeds:     []int{0},
+		Device:    "auto",
+		Precision: PrecisionAuto,
+		Data: Data{
+			Finetune:   defaultSource(),
+			Validation: defaultSource(),
+			Pool:       defaultSource(),
+		},
+		Anchors: Anchors{
+			Captions: Captions{PerImage: 5, Temperature: 1, TopP: 0.9, MaxLength: 30, MinClipScore: -1, BatchSize: 64},
+			Pairs: Pairs{
+				Query: QueryImage, K: 10, MinSimilarity: -1, BatchSize: 256,
+				LeakGuard: LeakGuard{NearDuplicateCosine: 0.98},
+			},
+		},
+		Train: Train{
+			BatchSize: 512, Epochs: 10, LR: 1e-5, WarmupSteps: 500,
+			WeightDecay: 0.1, Beta1: 0.9, Beta2: 0.999, Eps: 1e-8,
+			LambdaTCA: 1, LambdaITA: 1, Negatives: NegativesDiag,
+			Templates:       List{Items: []string{"a photo of a {}."}},
+			Augment:         Augment{ScaleMin: 0.9, ScaleMax: 1},
+			FreezeBatchNorm: true, TrainLogitScale: true,
+			KeepCheckpoints: 1,
+		},
+		Eval: Eval{
+			BatchSize: 256,
+			Drift:     Drift{Source: defaultSource(), Samples: 2000},
+		},
+		Report: Report{Gallery: 24},
+	}
+}
+
+// defaultSource has open_clip's CSV columns.
+func defaultSource() Source {
+	return Source{ImageColumn: "filepath", TextColumn: "title", LabelColumn: "label"}
+}
+
+// setDefaults gives list elements the defaults that Default gives to single fields.
+func (s *Suite) setDefaults()  { s.Source.setDefaults() }
+func (s *Source) setDefaults() { *s = defaultSource() }

@@ -1,0 +1,61 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// CheckFiles reports every input of the run that doesn't exist, so that a run doesn't stop in its third hour over a
+// misspelt path. Like Validate it joins *Errors.
+func (c *Config) CheckFiles() error {
+	v := validator{origin: c.origin}
+	v.exists("model", c.Model)
+	v.exists("data.finetune.path", c.Data.Finetune.Path)
+	v.exists("data.validation.path", c.Data.Validation.Path)
+	v.exists("data.classes", c.Data.Classes.Ref)
+	if c.NeedsPairs() {
+		v.exists("data.pool.path", c.Data.Pool.Path)
+		for i, s := range c.Anchors.Pairs.LeakGuard.Sources {
+			v.exists(fmt.Sprintf("anchors.pairs.leak_guard.sources[%d].path", i), s.Path)
+		}
+	}
+	if captioner := c.Anchors.Captions.Captioner; c.NeedsCaptions() && !strings.Contains(captioner, "://") {
+		v.exists("anchors.captions.captioner", captioner)
+	}
+	v.exists("train.templates", c.Train.Templates.Ref)
+	v.exists("eval.templates", c.Eval.Templates.Ref)
+	v.exists("eval.drift.source.path", c.Eval.Drift.Source.Path)
+	for i, s := range c.Eval.Suites {
+		key := fmt.Sprintf("eval.suites[%d]", i)
+		v.exists(key+".source.path", s.Source.Path)
+		v.exists(key+".templates", s.Templates.Ref)
+		if s.Classes.Ref != ClassesFinetune && s.Classes.Ref != ClassesFolder {
+			v.exists(key+".classes", s.Classes.Ref)
+		}
+		if s.ClassMask.Ref != MaskPresent {
+			v.exists(key+".class_mask", s.ClassMask.Ref)
+		}
+	}
+	return errors.Join(v.errs...)
+}
+
+// exists checks a path, or the folder before its first pattern ({000..099}, *).
+func (v *validator) exists(key, path string) {
+	if path == "" {
+		return
+	}
+	concrete := path
+	if i := strings.IndexAny(path, "{*?["); i >= 0 {
+		concrete = filepath.Dir(path[:i] + "x")
+	}
+	_, err := os.Stat(concrete)
+	if errors.Is(err, fs.ErrNotExist) {
+		v.check(false, key, "%s does not exist; correct the path (relative to the current folder) or put the data there", concrete)
+	} else if err != nil {
+		v.check(false, key, "%v", err)
+	}
+}

@@ -1,0 +1,97 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+)
+
+// Keys lists every key in the order of the structs, for shell completion and documentation. Keys of list elements
+// are written eval.suites[].name.
+func Keys() []string { return keysOf(reflect.TypeFor[Config](), "") }
+
+func keysOf(t reflect.Type, prefix string) []string {
+	var keys []string
+	for _, f := range reflect.VisibleFields(t) {
+		name := f.Tag.Get("yaml")
+		if name == "" {
+			continue
+		}
+		key := join(prefix, name)
+		ft := f.Type
+		if ft.Kind() == reflect.Slice {
+			ft, key = ft.Elem(), key+"[]"
+		}
+		if ft.Kind() == reflect.Struct && ft != reflect.TypeFor[List]() {
+			keys = append(keys, keysOf(ft, key)...)
+		} else {
+			keys = append(keys, strings.TrimSuffix(key, "[]"))
+		}
+	}
+	return keys
+}
+
+func fieldNames(t reflect.Type) []string {
+	var names []string
+	for _, f := range reflect.VisibleFields(t) {
+		if name := f.Tag.Get("yaml"); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+func fieldByName(v reflect.Value, name string) (reflect.Value, bool) {
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		if tag := f.Tag.Get("yaml"); tag != "" && tag == name {
+			return v.FieldByIndex(f.Index), true
+		}
+	}
+	return reflect.Value{}, false
+}
+
+func join(prefix, name string) string {
+	if prefix == "" {
+		return name
+	}
+	return prefix + "." + name
+}
+
+// unknownKey says which key was probably meant: a similar one beside it, the same one elsewhere, or any of those
+// that are known here.
+func unknownKey(t reflect.Type, prefix, name string) string {
+	names := fieldNames(t)
+	if near := nearest(name, names); near != "" {
+		return fmt.Sprintf("unknown key; did you mean %s?", join(prefix, near))
+	}
+	var elsewhere []string
+	for _, key := range Keys() {
+		if key == name || strings.HasSuffix(key, "."+name) {
+			elsewhere = append(elsewhere, key)
+		}
+	}
+	if len(elsewhere) > 0 && len(elsewhere) <= 3 {
+		return fmt.Sprintf("unknown key; did you mean %s?", strings.Join(elsewhere, " or "))
+	}
+	return fmt.Sprintf("unknown key; known here: %s", strings.Join(names, ", "))
+}
+
+// nearest is the name that needs the fewest edits to become like text, or "" when none is similar.
+func nearest(text string, names []string) string {
+	fold := func(s string) string {
+		return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(s))
+	}
+	distance := func(name string) int { return levenshtein.ComputeDistance(fold(text), fold(name)) }
+	names = slices.DeleteFunc(slices.Clone(names), func(s string) bool { return s == "" })
+	if len(names) == 0 {
+		return ""
+	}
+	best := slices.MinFunc(names, func(a, b string) int { return distance(a) - distance(b) })
+	if distance(best) > max(1, len(fold(text))/3) {
+		return ""
+	}
+	return best
+}

@@ -1,0 +1,101 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// Error is one mistake in a configuration.
+type Error struct {
+	Where   string // "file.yaml:12", `--set "train.lr=x"`, or the file alone when the key isn't in it
+	Key     string // "train.lr"; empty when the text isn't YAML
+	Problem string // what is wrong and how to mend it
+}
+
+func (e *Error) Error() string {
+	if e.Key == "" {
+		return e.Where + ": " + e.Problem
+	}
+	return e.Where + ": " + e.Key + ": " + e.Problem
+}
+
+// Load reads the file over the defaults, applies the overrides ("train.lr=1e-5") in their order, and validates.
+// All mistakes are reported together, joined; each is an *Error.
+func Load(path string, overrides ...string) (*Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read config: %w", err)
+	}
+	return Parse(path, data, overrides...)
+}
+
+// Parse is Load for a text in memory; name stands for the file in messages.
+func Parse(name string, data []byte, overrides ...string) (*Config, error) {
+	c := Default()
+	c.origin = map[string]string{"": name}
+	var errs []error
+	if err := c.decode(name, data); err != nil {
+		errs = append(errs, err)
+	}
+	for _, o := range overrides {
+		if err := c.Set(o); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	// Values that weren't understood are still at their defaults: judging them would only confuse.
+	if len(errs) == 0 {
+		errs = append(errs, c.Validate())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+func (c *Config) decode(name string, data []byte) error {
+	root, err := parseYAML(data)
+	if err != nil {
+		where, problem := name, err.Error()
+		if e, ok := errors.AsType[yaml.Error](err); ok {
+			problem = "not valid YAML: " + e.GetMessage()
+			if t := e.GetToken(); t != nil {
+				where = fmt.Sprintf("%s:%d", name, t.Position.Line)
+			}
+		}
+		return &Error{Where: where, Problem: problem}
+	}
+	d := decoder{origin: c.origin, where: func(n ast.Node) string {
+		return fmt.Sprintf("%s:%d", name, n.GetToken().Position.Line)
+	}}
+	d.config(c, root)
+	return errors.Join(d.errs...)
+}
+
+// parseYAML gives the root node, nil for an empty text.
+func parseYAML(data []byte) (ast.Node, error) {
+	file, err := parser.ParseBytes(data, 0)
+	if err != nil {
+		return nil, err
+	}
+	if len(file.Docs) > 1 {
+		return nil, errors.New("more than one YAML document; a config is one")
+	}
+	if len(file.Docs) == 0 {
+		return nil, nil
+	}
+	return file.Docs[0].Body, nil
+}
+
+// YAML writes every key with its value, so that it reads back as the same configuration.
+func (c *Config) YAML() ([]byte, error) {
+	data, err := yaml.MarshalWithOptions(c, yaml.IndentSequence(true))
+	if err != nil {
+		return nil, fmt.Errorf("write config: %w", err)
+	}
+	return data, nil
+}

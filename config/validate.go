@@ -1,0 +1,189 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+var (
+	// A run's and a suite's name become file names.
+	nameForm   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	deviceForm = regexp.MustCompile(`^(auto|cpu|cuda(:[0-9]+)?)$`)
+)
+
+// Validate checks the values against each other and their ranges, without looking at files. All mistakes are
+// reported together, joined; each is an *Error.
+func (c *Config) Validate() error {
+	v := validator{origin: c.origin}
+	v.check(nameForm.MatchString(c.Name), "name", "%q can't name a run folder; use letters, digits, dot, dash and underscore", c.Name)
+	v.check(c.Output != "", "output", "is empty; give the folder for runs, such as runs")
+	v.check(c.Model != "", "model", "is missing; give the folder or checkpoint of a pretrained CLIP")
+	v.check(deviceForm.MatchString(c.Device), "device", "%q is no device; use auto, cpu, cuda or cuda:1", c.Device)
+	v.min("threads", c.Threads, 0)
+	nonEmptySet(&v, "methods", c.Methods)
+	nonEmptySet(&v, "seeds", c.Seeds)
+
+	v.required("data.finetune", c.Data.Finetune, "the labelled images to finetune on")
+	v.source("data.validation", c.Data.Validation)
+	if c.NeedsPairs() {
+		v.required("data.pool", c.Data.Pool, "the image-text pairs to retrieve from, or leave out the methods flyp+ita and arf")
+	} else {
+		v.source("data.pool", c.Data.Pool)
+	}
+	v.anchors(c)
+	v.train(c.Train)
+	v.eval(c)
+	v.min("report.gallery", c.Report.Gallery, 0)
+	return errors.Join(v.errs...)
+}
+
+func (v *validator) anchors(c *Config) {
+	captions := c.Anchors.Captions
+	remote := strings.HasPrefix(captions.Captioner, "http://") || strings.HasPrefix(captions.Captioner, "https://")
+	if c.NeedsCaptions() {
+		v.check(captions.Captioner != "", "anchors.captions.captioner", "is missing; give a captioner's folder or a server's address, or leave out the methods flyp+tca and arf")
+	}
+	v.check(!remote || captions.RemoteModel != "", "anchors.captions.remote_model", "is missing; name the model that %s serves", captions.Captioner)
+	v.min("anchors.captions.per_image", captions.PerImage, 1)
+	v.atLeast("anchors.captions.temperature", captions.Temperature, 0)
+	v.check(captions.TopP > 0 && captions.TopP <= 1, "anchors.captions.top_p", "is %g; give a probability above 0 and up to 1", captions.TopP)
+	v.min("anchors.captions.max_length", captions.MaxLength, 1)
+	v.between("anchors.captions.min_clip_score", captions.MinClipScore, -1, 1)
+	v.min("anchors.captions.batch_size", captions.BatchSize, 1)
+	v.check(captions.Temperature > 0 || captions.PerImage == 1, "anchors.captions.per_image", "is %d, but temperature 0 gives the same caption each time; set one of them to 1", captions.PerImage)
+
+	p := c.Anchors.Pairs
+	v.min("anchors.pairs.k", p.K, 1)
+	v.min("anchors.pairs.per_class_quota", p.PerClassQuota, 0)
+	v.between("anchors.pairs.min_similarity", p.MinSimilarity, -1, 1)
+	v.min("anchors.pairs.batch_size", p.BatchSize, 1)
+	v.between("anchors.pairs.leak_guard.near_duplicate_cosine", p.LeakGuard.NearDuplicateCosine, 0, 1)
+	for i, s := range p.LeakGuard.Sources {
+		v.required(fmt.Sprintf("anchors.pairs.leak_guard.sources[%d]", i), s, "the images to guard")
+	}
+}
+
+func (v *validator) train(t Train) {
+	v.min("train.batch_size", t.BatchSize, 2) // one pair alone has nothing to contrast with
+	v.min("train.epochs", t.Epochs, 1)
+	v.check(t.LR > 0, "train.lr", "is %g; give a learning rate above 0, such as 1e-5", t.LR)
+	v.min("train.warmup_steps", t.WarmupSteps, 0)
+	v.atLeast("train.weight_decay", t.WeightDecay, 0)
+	v.check(t.Beta1 >= 0 && t.Beta1 < 1, "train.beta1", "is %g; give 0 or more and less than 1", t.Beta1)
+	v.check(t.Beta2 >= 0 && t.Beta2 < 1, "train.beta2", "is %g; give 0 or more and less than 1", t.Beta2)
+	v.check(t.Eps > 0, "train.eps", "is %g; give more than 0, such as 1e-8", t.Eps)
+	v.atLeast("train.grad_clip", t.GradClip, 0)
+	v.atLeast("train.lambda_tca", t.LambdaTCA, 0)
+	v.atLeast("train.lambda_ita", t.LambdaITA, 0)
+	v.check(!t.Templates.IsZero(), "train.templates", "is empty; give at least one prompt, such as [a photo of a {}.]")
+	v.templates("train.templates", t.Templates)
+	v.check(t.Augment.ScaleMin > 0 && t.Augment.ScaleMin <= t.Augment.ScaleMax && t.Augment.ScaleMax <= 1,
+		"train.augment.scale_min", "to scale_max is %g to %g; give 0 < scale_min ≤ scale_max ≤ 1", t.Augment.ScaleMin, t.Augment.ScaleMax)
+	v.between("train.augment.flip", t.Augment.Flip, 0, 1)
+	v.min("train.checkpoint_every", t.CheckpointEvery, 0)
+	v.min("train.keep_checkpoints", t.KeepCheckpoints, 1)
+	v.min("train.workers", t.Workers, 0)
+}
+
+func (v *validator) eval(c *Config) {
+	e := c.Eval
+	v.templates("eval.templates", e.Templates)
+	v.min("eval.batch_size", e.BatchSize, 1)
+	v.min("eval.drift.samples", e.Drift.Samples, 0)
+	v.source("eval.drift.source", e.Drift.Source)
+	for i, a := range e.WiseAlphas {
+		v.between(fmt.Sprintf("eval.wise_alphas[%d]", i), a, 0, 1)
+	}
+	names := map[string]bool{}
+	for i, s := range e.Suites {
+		key := fmt.Sprintf("eval.suites[%d]", i)
+		v.check(nameForm.MatchString(s.Name), key+".name", "%q can't name a result file; use letters, digits, dot, dash and underscore", s.Name)
+		v.check(!names[s.Name], key+".name", "%q is taken by an earlier suite; give each its own name", s.Name)
+		names[s.Name] = true
+		v.check(s.Role != "", key+".role", "is missing; give %s", strings.Join(Role("").choices(), ", "))
+		v.required(key+".source", s.Source, "the suite's labelled images")
+		v.templates(key+".templates", s.Templates)
+	}
+}
+
+// validator gathers mistakes.
+type validator struct {
+	origin map[string]string
+	errs   []error
+}
+
+func (v *validator) check(ok bool, key, format string, args ...any) {
+	if ok {
+		return
+	}
+	v.errs = append(v.errs, &Error{Where: whereIs(v.origin, key), Key: key, Problem: fmt.Sprintf(format, args...)})
+}
+
+// whereIs is the place of the key, of the section that lacks it, or of the file.
+func whereIs(origin map[string]string, key string) string {
+	for {
+		if where, ok := origin[key]; ok {
+			return where
+		}
+		i := strings.LastIndexAny(key, ".[")
+		if i < 0 {
+			break
+		}
+		key = key[:i]
+	}
+	if file := origin[""]; file != "" {
+		return file
+	}
+	return "config"
+}
+
+func (v *validator) min(key string, n, least int) {
+	v.check(n >= least, key, "is %d; give %d or more", n, least)
+}
+
+func (v *validator) atLeast(key string, f, least float64) {
+	v.check(f >= least, key, "is %g; give %g or more", f, least)
+}
+
+func (v *validator) between(key string, f, low, high float64) {
+	v.check(f >= low && f <= high, key, "is %g; give %g to %g", f, low, high)
+}
+
+func (v *validator) required(key string, s Source, what string) {
+	v.check(s.Path != "", key+".path", "is missing; give %s", what)
+	v.source(key, s)
+}
+
+func (v *validator) source(key string, s Source) {
+	v.min(key+".limit", s.Limit, 0)
+	v.check(len([]rune(s.Separator)) <= 1, key+".separator", `%q is more than one character; give one, such as ";" or "\t"`, s.Separator)
+}
+
+// templates checks prompts that stand in the config itself; those of a file are checked when it is read.
+func (v *validator) templates(key string, l List) {
+	for i, t := range l.Items {
+		if err := CheckTemplate(t); err != nil {
+			v.check(false, fmt.Sprintf("%s[%d]", key, i), "%v", err)
+		}
+	}
+}
+
+// CheckTemplate tells whether a prompt has its place for the class name.
+func CheckTemplate(t string) error {
+	if strings.Count(t, "{}") != 1 {
+		return fmt.Errorf("%q needs {} once, where the class name goes, such as \"a photo of a {}.\"", t)
+	}
+	return nil
+}
+
+// nonEmptySet checks that a list has elements, and none twice.
+func nonEmptySet[T comparable](v *validator, key string, list []T) {
+	v.check(len(list) > 0, key, "is empty; give at least one")
+	seen := map[T]bool{}
+	for i, e := range list {
+		v.check(!seen[e], fmt.Sprintf("%s[%d]", key, i), "%v is there twice", e)
+		seen[e] = true
+	}
+}
