@@ -88,10 +88,15 @@ func (m *Model) Pixels(rgb []uint8, batch int) *torch.Tensor {
 
 // EncodeImage maps pixels [B, 3, H, W] to features [B, embedDim] of length 1, float32.
 func (m *Model) EncodeImage(pixels *torch.Tensor) *torch.Tensor {
+	return m.ImageEmbedding(pixels).Normalize()
+}
+
+// ImageEmbedding is EncodeImage before the features are brought to length 1.
+func (m *Model) ImageEmbedding(pixels *torch.Tensor) *torch.Tensor {
 	if m.ResNet != nil {
-		return m.ResNet.Forward(pixels).Cast(torch.Float32).Normalize()
+		return m.ResNet.Forward(pixels).Cast(torch.Float32)
 	}
-	return m.VisualProjection.Forward(m.ViT.Forward(pixels)).Cast(torch.Float32).Normalize()
+	return m.VisualProjection.Forward(m.ViT.Forward(pixels)).Cast(torch.Float32)
 }
 
 // EncodeText maps token ids to features [B, embedDim] of length 1, float32.

@@ -167,7 +167,8 @@ func move(v reflect.Value, d torch.Device) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
-			if field := v.Type().Field(i); field.IsExported() && field.Tag.Get("weight") != "" {
+			field := v.Type().Field(i)
+			if _, ok := field.Tag.Lookup("weight"); ok && field.IsExported() {
 				move(v.Field(i), d)
 			}
 		}

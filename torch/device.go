@@ -107,3 +107,6 @@ func SetRNGState(state *Tensor) {
 	defer runtime.UnlockOSThread()
 	check("set_rng_state", C.arf_set_rng_state(api(), state.use("set_rng_state")))
 }
+
+// Index is a GPU's number; 0 for the CPU.
+func (d Device) Index() int { return max(d.cuda-1, 0) }

@@ -48,8 +48,9 @@ func (t *Tensor) ReLU() *Tensor { return call1("aten::relu", t) }
 func (t *Tensor) GELU() *Tensor { return call1("aten::gelu", t) }
 
 // QuickGELU is t·σ(1.702 t), the activation of OpenAI's weights
-// (openai/CLIP, model.py).
-func (t *Tensor) QuickGELU() *Tensor { return t.Mul(t.Scale(1.702).Sigmoid()) }
+// (openai/CLIP, model.py), as SiLU(1.702 t)/1.702, which keeps fewer
+// intermediates for the gradient.
+func (t *Tensor) QuickGELU() *Tensor { return call1("aten::silu", t.Scale(1.702)).Scale(1 / 1.702) }
 
 // Clamp limits elements to [min, max].
 func (t *Tensor) Clamp(min, max float64) *Tensor { return call1("aten::clamp", t, min, max) }

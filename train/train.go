@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"path/filepath"
 	"time"
@@ -16,7 +17,8 @@ import (
 )
 
 // Task is something to train. Everything random in it must be a function of the
-// step, so that a resumed run repeats nothing and misses nothing.
+// step, so that a resumed run repeats nothing and misses nothing. A Task that
+// is an io.Closer is closed when the run ends.
 type Task interface {
 	// Trained is the model whose parameters are optimised and saved.
 	Trained() any
@@ -105,6 +107,9 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 	}()
 	data, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if closer, ok := task.(io.Closer); ok {
+		defer closer.Close()
+	}
 	if err := task.Begin(data, start); err != nil {
 		return err
 	}

@@ -1,0 +1,219 @@
+package clip
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"arf/checkpoint"
+	"arf/imaging"
+	"arf/nn"
+	"arf/text"
+	"arf/torch"
+
+	"github.com/google/renameio/v2"
+)
+
+// Files of a model folder.
+const (
+	hfConfigFile       = "config.json"
+	hfWeightsFile      = "model.safetensors"
+	preprocessorFile   = "preprocessor_config.json"
+	openclipConfigFile = "open_clip_config.json"
+	openclipWeights    = "open_clip_model.safetensors"
+)
+
+// Load reads a model folder in Hugging Face's layout (config.json,
+// model.safetensors) or open_clip's (open_clip_config.json,
+// open_clip_model.safetensors), with the tokenizer's files, onto device d.
+// Weights are converted to float32. Errors name file and field.
+func Load(dir string, d torch.Device) (m *Model, err error) {
+	defer torch.Catch(&err)
+	if err := torch.Load(); err != nil {
+		return nil, err
+	}
+	var config Config
+	var preprocess imaging.Preprocess
+	weightsFile := hfWeightsFile
+	if data, err := os.ReadFile(filepath.Join(dir, openclipConfigFile)); err == nil {
+		weightsFile = openclipWeights
+		if config, preprocess, err = parseOpenCLIPConfig(data); err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, openclipConfigFile), err)
+		}
+	} else if data, err := os.ReadFile(filepath.Join(dir, hfConfigFile)); err == nil {
+		if config, err = parseHFConfig(data); err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Join(dir, hfConfigFile), err)
+		}
+		if preprocess, err = readPreprocessor(filepath.Join(dir, preprocessorFile), config.Vision.ImageSize); err != nil {
+			return nil, err
+		}
+	} else if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("model %s: there is neither %s (Hugging Face) nor %s (open_clip) in it; give the folder of a CLIP model", dir, hfConfigFile, openclipConfigFile)
+	} else {
+		return nil, err
+	}
+	if m, err = New(config); err != nil {
+		return nil, fmt.Errorf("model %s: %w", dir, err)
+	}
+	m.Preprocess = preprocess
+	if m.Tokenizer, err = text.Load(dir, config.Text.ContextLength); err != nil {
+		return nil, fmt.Errorf("model %s: %w", dir, err)
+	}
+	if got := m.Tokenizer.VocabSize(); got > config.Text.VocabSize {
+		return nil, fmt.Errorf("model %s: its tokenizer has %d tokens, its embeddings %d; the files belong to different models", dir, got, config.Text.VocabSize)
+	}
+	path := filepath.Join(dir, weightsFile)
+	tensors, _, err := checkpoint.ReadSafetensors(path)
+	if err != nil {
+		return nil, err
+	}
+	if weightsFile == openclipWeights {
+		if tensors, err = fromOpenCLIP(tensors); err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	// Old transformers saved the position numbers with the weights.
+	delete(tensors, "text_model.embeddings.position_ids")
+	delete(tensors, "vision_model.embeddings.position_ids")
+	if err := nn.Import(m, tensors); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	m.To(d)
+	return m, nil
+}
+
+// Save writes a model folder that Load and the Python libraries read: Hugging
+// Face's layout, or open_clip's for a ModifiedResNet. dtype is Float32, or
+// Float16 or BFloat16 to halve the file. metadata goes into the weights file.
+func (m *Model) Save(dir string, dtype torch.DType, metadata map[string]string) (err error) {
+	defer torch.Catch(&err)
+	tensors := nn.Export(m)
+	for name, t := range tensors {
+		tensors[name] = t.Cast(dtype)
+	}
+	meta := map[string]string{"format": "pt"} // transformers refuses files without it
+	for k, v := range metadata {
+		meta[k] = v
+	}
+	var configFile, weightsFile string
+	var config []byte
+	if m.Config.Vision.IsResNet() {
+		configFile, weightsFile = openclipConfigFile, openclipWeights
+		if config, err = m.Config.openclip(m.Preprocess); err != nil {
+			return err
+		}
+		if tensors, err = toOpenCLIP(tensors); err != nil {
+			return err
+		}
+	} else {
+		configFile, weightsFile = hfConfigFile, hfWeightsFile
+		if config, err = m.Config.hf(int(m.Tokenizer.BOS()), dtype.String()); err != nil {
+			return err
+		}
+		if err := writePreprocessor(filepath.Join(dir, preprocessorFile), m.Preprocess); err != nil {
+			return err
+		}
+	}
+	// The config goes last: a folder with one is whole.
+	if err := checkpoint.WriteSafetensors(filepath.Join(dir, weightsFile), tensors, meta); err != nil {
+		return err
+	}
+	if err := m.Tokenizer.Save(dir); err != nil {
+		return err
+	}
+	return renameio.WriteFile(filepath.Join(dir, configFile), append(config, '\n'), 0o644)
+}
+
+// preprocessor is preprocessor_config.json of a Hugging Face CLIPImageProcessor.
+type preprocessor struct {
+	Type         string          `json:"image_processor_type"`
+	Mean         []float32       `json:"image_mean"`
+	Std          []float32       `json:"image_std"`
+	Resample     int             `json:"resample"` // Pillow's number: 2 bilinear, 3 bicubic
+	Size         json.RawMessage `json:"size"`
+	Crop         json.RawMessage `json:"crop_size"`
+	DoResize     bool            `json:"do_resize"`
+	DoCenterCrop bool            `json:"do_center_crop"`
+	DoRescale    bool            `json:"do_rescale"`
+	DoNormalize  bool            `json:"do_normalize"`
+	DoConvertRGB bool            `json:"do_convert_rgb"`
+}
+
+// readPreprocessor reads the settings that differ between CLIP models; a
+// folder without the file has CLIP's own.
+func readPreprocessor(path string, imageSize int) (imaging.Preprocess, error) {
+	p := imaging.CLIP(imageSize)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return p, nil
+	}
+	if err != nil {
+		return p, err
+	}
+	file := preprocessor{Resample: 3}
+	if err := json.Unmarshal(data, &file); err != nil {
+		return p, fmt.Errorf("%s: %w", path, err)
+	}
+	if len(file.Mean) == 3 && len(file.Std) == 3 {
+		p.Mean, p.Std = [3]float32(file.Mean), [3]float32(file.Std)
+	}
+	switch file.Resample {
+	case 2:
+		p.Interpolation = imaging.Bilinear
+	case 3:
+		p.Interpolation = imaging.Bicubic
+	default:
+		return p, fmt.Errorf("%s: resample %d is not supported; supported are 2 (bilinear) and 3 (bicubic)", path, file.Resample)
+	}
+	if err := p.Validate(); err != nil {
+		return p, fmt.Errorf("%s: %w", path, err)
+	}
+	return p, nil
+}
+
+func writePreprocessor(path string, p imaging.Preprocess) error {
+	file := preprocessor{
+		Type: "CLIPImageProcessor", Mean: p.Mean[:], Std: p.Std[:], Resample: 3,
+		Size:     json.RawMessage(fmt.Sprintf(`{"shortest_edge": %d}`, p.ImageSize)),
+		Crop:     json.RawMessage(fmt.Sprintf(`{"height": %d, "width": %[1]d}`, p.ImageSize)),
+		DoResize: true, DoCenterCrop: true, DoRescale: true, DoNormalize: true, DoConvertRGB: true,
+	}
+	if p.Interpolation == imaging.Bilinear {
+		file.Resample = 2
+	}
+	data, err := json.MarshalIndent(file, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, append(data, '\n'), 0o644)
+}
+
+// Hash identifies the weights and what is around them: the SHA-256 over the
+// folder's config, weights and tokenizer files.
+func Hash(dir string) (string, error) {
+	sum := sha256.New()
+	found := 0
+	for _, name := range []string{hfConfigFile, hfWeightsFile, preprocessorFile, openclipConfigFile, openclipWeights, "tokenizer.json", "vocab.json", "merges.txt"} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		found++
+		fmt.Fprintf(sum, "%s %d\n", name, len(data))
+		sum.Write(data)
+	}
+	if found == 0 {
+		return "", fmt.Errorf("model %s: no model files in it", dir)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}

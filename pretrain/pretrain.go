@@ -1,0 +1,176 @@
+// Package pretrain trains a small CLIP from nothing on image–text pairs
+// (Radford et al. 2021, fig. 3). It made the shipped models/icon-clip:
+//
+//	arf pretrain --config configs/pretrain-icon-clip.yaml
+//
+// Two additions help on a corpus of short texts: pairs whose texts are equal
+// are no negatives of each other, and in the first part of the run a linear
+// head also predicts the words of the text from the image, which gets the
+// image tower over the start, where the contrastive loss teaches little.
+package pretrain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+
+	"arf/clip"
+	"arf/dataset"
+	"arf/imaging"
+	"arf/nn"
+	"arf/torch"
+	"arf/train"
+)
+
+// Options say how to pretrain; the zero value of a field is not useful unless
+// its comment gives one.
+type Options struct {
+	BatchSize      int
+	Steps          int // over the whole run
+	LR             float64
+	WarmupSteps    int
+	Cooldown       float64 // last fraction of the steps, in which the rate falls to 0
+	WeightDecay    float64
+	GradClip       float64 // 0 = none
+	Augment        imaging.Augment
+	AlternateTexts float64 // probability of an alternative wording in place of the plain text
+	WordWeight     float64 // weight of the word prediction at the start; 0 = none
+	WordUntil      float64 // fraction of the steps over which that weight falls to 0
+
+	Seed            uint64
+	Precision       torch.DType // Float32 or BFloat16
+	Device          torch.Device
+	Workers         int
+	CacheBytes      int64 // memory for decoded images
+	CheckpointEvery int
+	KeepCheckpoints int
+	Dir             string // run folder
+	Hash            string // of model config and data
+	StopAfter       int
+	Progress        func(train.Metrics)
+}
+
+// Run pretrains m, whose weights are drawn from the seed, on pairs. It goes on
+// from the newest checkpoint in o.Dir.
+func Run(ctx context.Context, m *clip.Model, pairs dataset.Dataset, o Options) (err error) {
+	defer torch.Catch(&err)
+	if o.Steps <= 0 || o.BatchSize < 2 {
+		return errors.New("pretrain: steps must be positive and batch_size at least 2")
+	}
+	m.Init(int64(o.Seed))
+	m.To(o.Device)
+	m.SetTraining(true)
+	defer m.SetTraining(false)
+	t := &task{o: o, pairs: pairs, trained: trained{Model: m}}
+	if o.WordWeight > 0 {
+		t.trained.Words = newWordHead(m, o.Device)
+	}
+	return train.Run(ctx, t, train.Options{
+		Dir:           o.Dir,
+		Schedule:      train.Schedule{LR: o.LR, WarmupSteps: o.WarmupSteps, Steps: o.Steps, Cooldown: o.Cooldown},
+		StepsPerEpoch: pairs.Len() / o.BatchSize,
+		Beta1:         0.9, Beta2: 0.98, Eps: 1e-6, WeightDecay: o.WeightDecay, GradClip: o.GradClip,
+		CheckpointEvery: o.CheckpointEvery, KeepCheckpoints: o.KeepCheckpoints, StopAfter: o.StopAfter,
+		Hash: o.Hash, Device: o.Device, Progress: o.Progress,
+	})
+}
+
+// trained is what a checkpoint holds: the model, and the head that is dropped in the end.
+type trained struct {
+	*clip.Model `weight:""`
+	Words       *nn.Linear `weight:"word_head"`
+}
+
+type task struct {
+	o       Options
+	pairs   dataset.Dataset
+	trained trained
+	next    func() (*dataset.Batch, error, bool)
+	stop    func()
+}
+
+func (t *task) Trained() any { return &t.trained }
+func (t *task) Updated()     { t.trained.ClampLogitScale() }
+
+func (t *task) Begin(ctx context.Context, step int) error {
+	loader, err := dataset.NewLoader(t.pairs, dataset.Options{
+		BatchSize: t.o.BatchSize, Preprocess: t.trained.Preprocess, Augment: t.o.Augment,
+		Shuffle: true, Seed: t.o.Seed, DropLast: true, StartStep: step, Workers: t.o.Workers, CacheBytes: t.o.CacheBytes,
+	})
+	if err != nil {
+		return err
+	}
+	t.next, t.stop = iter.Pull2(loader.Batches(ctx))
+	return nil
+}
+
+// Close ends the loader.
+func (t *task) Close() error {
+	if t.stop != nil {
+		t.stop()
+	}
+	return nil
+}
+
+func (t *task) Step(step int) (loss train.Loss, err error) {
+	batch, err, ok := t.next()
+	if err != nil {
+		return loss, err
+	}
+	if !ok || len(batch.Samples) < 2 {
+		return loss, fmt.Errorf("step %d: the data ended", step+1)
+	}
+	defer batch.Release()
+	m, b := t.trained.Model, len(batch.Samples)
+	rng := rand.New(rand.NewPCG(t.o.Seed, uint64(step)))
+	texts := make([]string, b)
+	for i, s := range batch.Samples {
+		texts[i] = s.Text
+		if len(s.Texts) > 1 && rng.Float64() < t.o.AlternateTexts {
+			texts[i] = s.Texts[1+rng.IntN(len(s.Texts)-1)]
+		}
+	}
+	ids := m.Tokenize(texts)
+	var embedding, textFeatures *torch.Tensor
+	torch.Autocast(t.o.Device, t.o.Precision, func() {
+		embedding = m.ImageEmbedding(m.Pixels(batch.Pixels, b))
+		textFeatures = m.EncodeText(ids)
+	})
+	contrastive := m.ContrastiveLoss(embedding.Normalize(), textFeatures, nil, equalTexts(t.o.Device, texts))
+	loss = train.Loss{Total: contrastive, Terms: map[string]*torch.Tensor{"contrastive": contrastive}, LogitScale: m.LogitScale, Samples: b}
+	if weight := t.wordWeight(step); weight > 0 {
+		words := wordLoss(t.trained.Words, embedding, ids)
+		loss.Terms["words"] = words
+		loss.Total = contrastive.Add(words.Scale(weight))
+	}
+	return loss, nil
+}
+
+func (t *task) wordWeight(step int) float64 {
+	if t.trained.Words == nil || t.o.WordUntil <= 0 {
+		return 0
+	}
+	return t.o.WordWeight * max(0, 1-float64(step)/(t.o.WordUntil*float64(t.o.Steps)))
+}
+
+// equalTexts marks the pairs [B, B] off the diagonal whose texts are the same,
+// so that they don't count as negatives; nil where there are none.
+func equalTexts(d torch.Device, texts []string) *torch.Tensor {
+	b := len(texts)
+	first := make(map[string]int64, b)
+	group := make([]int64, b)
+	for i, s := range texts {
+		if _, ok := first[s]; !ok {
+			first[s] = int64(i)
+		}
+		group[i] = first[s]
+	}
+	if len(first) == b {
+		return nil
+	}
+	g := torch.From(d, group, b)
+	same := g.Reshape(b, 1).Eq(g.Reshape(1, b))
+	return same.Cast(torch.Float32).Sub(torch.Eye(d, b)).EqScalar(1)
+}
