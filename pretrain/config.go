@@ -101,6 +101,7 @@ func (c Config) clipConfig(vocabSize, eos, pad int) clip.Config {
 	}
 }
 
-func (c Config) augment() imaging.Augment {
+// Augment is the crop that the config asks for, of nearly square shape.
+func (c Config) Augment() imaging.Augment {
 	return imaging.Augment{ScaleMin: c.Train.ScaleMin, ScaleMax: 1, RatioMin: 0.9, RatioMax: 1 / 0.9}
 }

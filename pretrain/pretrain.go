@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 
 	"arf/clip"
@@ -87,8 +86,7 @@ type task struct {
 	o       Options
 	pairs   dataset.Dataset
 	trained trained
-	next    func() (*dataset.Batch, error, bool)
-	stop    func()
+	batches <-chan result
 }
 
 func (t *task) Trained() any { return &t.trained }
@@ -102,23 +100,34 @@ func (t *task) Begin(ctx context.Context, step int) error {
 	if err != nil {
 		return err
 	}
-	t.next, t.stop = iter.Pull2(loader.Batches(ctx))
+	// A channel rather than iter.Pull, which can't be called from a goroutine
+	// that is locked to its thread, as one in torch.Scope is.
+	batches := make(chan result)
+	go func() {
+		defer close(batches)
+		for batch, err := range loader.Batches(ctx) {
+			select {
+			case batches <- result{batch, err}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	t.batches = batches
 	return nil
 }
 
-// Close ends the loader.
-func (t *task) Close() error {
-	if t.stop != nil {
-		t.stop()
-	}
-	return nil
+type result struct {
+	batch *dataset.Batch
+	err   error
 }
 
 func (t *task) Step(step int) (loss train.Loss, err error) {
-	batch, err, ok := t.next()
-	if err != nil {
-		return loss, err
+	next, ok := <-t.batches
+	if next.err != nil {
+		return loss, next.err
 	}
+	batch := next.batch
 	if !ok || len(batch.Samples) < 2 {
 		return loss, fmt.Errorf("step %d: the data ended", step+1)
 	}
