@@ -114,7 +114,7 @@ func (d *decoder) slice(v reflect.Value, n ast.Node, key string) {
 	v.Set(reflect.MakeSlice(v.Type(), len(s.Values), len(s.Values)))
 	for i, item := range s.Values {
 		e := v.Index(i)
-		if def, ok := e.Addr().Interface().(interface{ setDefaults() }); ok {
+		if def, ok := reflect.TypeAssert[interface{ setDefaults() }](e.Addr()); ok {
 			def.setDefaults()
 		}
 		d.value(e, item, fmt.Sprintf("%s[%d]", key, i))
@@ -149,7 +149,7 @@ func setScalar(v reflect.Value, text string) string {
 	wrong := func() string { return fmt.Sprintf("want %s, got %q", describe(v), text) }
 	switch v.Kind() {
 	case reflect.String:
-		if c, ok := v.Interface().(choice); ok && !slices.Contains(c.choices(), text) {
+		if c, ok := reflect.TypeAssert[choice](v); ok && !slices.Contains(c.choices(), text) {
 			s := wrong()
 			if near := nearest(text, c.choices()); near != "" {
 				s += fmt.Sprintf("; did you mean %s?", near)
@@ -183,7 +183,7 @@ func setScalar(v reflect.Value, text string) string {
 
 // describe names what a field takes, for messages.
 func describe(v reflect.Value) string {
-	if c, ok := v.Interface().(choice); ok {
+	if c, ok := reflect.TypeAssert[choice](v); ok {
 		names := slices.DeleteFunc(slices.Clone(c.choices()), func(s string) bool { return s == "" })
 		return "one of " + strings.Join(names, ", ")
 	}

@@ -39,6 +39,7 @@ unzip -q "$tmp/go.zip" -d "$tmp"
 
 # golang.org/x/mod/sumdb/dirhash.Hash1: the hash of the sorted "sha256  name" lines of all files.
 hex=$(cd "$tmp" && find "$module" -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d' ' -f1)
+# shellcheck disable=SC2059 # the format is the hash, as \x escapes
 hash=$(printf "$(sed 's/../\\x&/g' <<<"$hex")" | base64)
 [ "$hash" = "$sum" ] || die "$module has hash h1:$hash, expected h1:$sum"
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shell helpers of the set-up scripts; sourced, not run.
 
 say() { printf '==> %s\n' "$*" >&2; }
