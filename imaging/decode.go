@@ -24,6 +24,8 @@ func (p Preprocess) Decode(encoded []byte) (*Image, error) {
 		return nil, errors.New("decode image: empty file")
 	case bytes.HasPrefix(encoded, []byte(pngSignature)):
 		img, err = decodePNG(encoded, p.Background)
+	case bytes.HasPrefix(encoded, []byte("GIF8")):
+		img, err = decodeGIF(encoded, p.Background)
 	default:
 		img, err = decodeVips(encoded, p.Background)
 	}

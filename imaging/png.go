@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"image"
 	"image/color"
+	"image/gif"
 	"image/png"
 )
 
@@ -24,13 +25,12 @@ func decodePNG(encoded []byte, background string) (*Image, error) {
 	}
 	w, h := head.Width, head.Height
 	img := &Image{Width: w, Height: h, Channels: 3}
-	if _, grey := decoded.(*image.Gray); !grey {
-		img.Pix = make([]uint8, 3*w*h)
+	if m, ok := decoded.(*image.Gray); ok {
+		img.Channels, img.Pix = 1, m.Pix[:w*h]
+		return img, nil
 	}
+	img.Pix = make([]uint8, 3*w*h)
 	switch m := decoded.(type) {
-	case *image.Gray:
-		img.Channels = 1
-		img.Pix = m.Pix[:w*h]
 	case *image.Gray16:
 		for i := range w * h {
 			v := m.Pix[2*i]
@@ -45,14 +45,7 @@ func decodePNG(encoded []byte, background string) (*Image, error) {
 	case *image.NRGBA64:
 		pack(img.Pix, m.Pix, 8, 2, background)
 	case *image.Paletted:
-		var table [256][3]uint8
-		for i, c := range m.Palette {
-			n := color.NRGBAModel.Convert(c).(color.NRGBA)
-			if background != "" {
-				n.R, n.G, n.B = blend(n.R, n.A, background), blend(n.G, n.A, background), blend(n.B, n.A, background)
-			}
-			table[i] = [3]uint8{n.R, n.G, n.B}
-		}
+		table := colours(m.Palette, background)
 		for i, v := range m.Pix[:w*h] {
 			copy(img.Pix[3*i:3*i+3], table[v][:])
 		}
@@ -60,6 +53,54 @@ func decodePNG(encoded []byte, background string) (*Image, error) {
 		return nil, fmt.Errorf("PNG with unknown colour model %T", decoded)
 	}
 	return img, nil
+}
+
+// decodeGIF reads the first frame. libvips would take a file that is cut short
+// for a whole one.
+func decodeGIF(encoded []byte, background string) (*Image, error) {
+	head, err := gif.DecodeConfig(bytes.NewReader(encoded))
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSize(head.Width, head.Height); err != nil {
+		return nil, err
+	}
+	decoded, err := gif.Decode(bytes.NewReader(encoded))
+	if err != nil {
+		return nil, err
+	}
+	m, ok := decoded.(*image.Paletted)
+	if !ok {
+		return nil, fmt.Errorf("GIF with unknown colour model %T", decoded)
+	}
+	// The frame may be smaller than the picture, whose rest is then black, or
+	// what was asked for.
+	img := &Image{Width: head.Width, Height: head.Height, Channels: 3, Pix: make([]uint8, 3*head.Width*head.Height)}
+	if background == White {
+		for i := range img.Pix {
+			img.Pix[i] = 255
+		}
+	}
+	table := colours(m.Palette, background)
+	box := m.Rect.Intersect(image.Rect(0, 0, img.Width, img.Height))
+	for y := box.Min.Y; y < box.Max.Y; y++ {
+		for x := box.Min.X; x < box.Max.X; x++ {
+			copy(img.Pix[3*(y*img.Width+x):], table[m.ColorIndexAt(x, y)][:])
+		}
+	}
+	return img, nil
+}
+
+// colours is a palette in RGB.
+func colours(palette color.Palette, background string) (table [256][3]uint8) {
+	for i, c := range palette {
+		n := color.NRGBAModel.Convert(c).(color.NRGBA)
+		if background != "" {
+			n.R, n.G, n.B = blend(n.R, n.A, background), blend(n.G, n.A, background), blend(n.B, n.A, background)
+		}
+		table[i] = [3]uint8{n.R, n.G, n.B}
+	}
+	return table
 }
 
 // pack copies the high bytes of pixels of RGB and alpha, each channel step

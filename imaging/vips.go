@@ -27,8 +27,11 @@ func decodeVips(encoded []byte, background string) (*Image, error) {
 	startVips()
 	kind := vips.DetermineImageType(encoded)
 	switch kind {
-	case vips.ImageTypeUnknown, vips.ImageTypePDF, vips.ImageTypeMagick:
-		return nil, fmt.Errorf("not a JPEG, PNG, WebP, GIF, TIFF, BMP, SVG, AVIF or HEIF file (it begins with % x)", encoded[:min(len(encoded), 8)])
+	case vips.ImageTypeJPEG, vips.ImageTypeWEBP, vips.ImageTypeTIFF, vips.ImageTypeBMP, vips.ImageTypeAVIF, vips.ImageTypeHEIF:
+	case vips.ImageTypeSVG:
+		return nil, errors.New("SVG isn't read; draw it as a PNG first")
+	default:
+		return nil, fmt.Errorf("not a JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIF file (it begins with % x)", encoded[:min(len(encoded), 8)])
 	}
 	params := vips.NewImportParams()
 	params.FailOnError.Set(true) // a truncated file is an error, not a grey area
@@ -39,9 +42,6 @@ func decodeVips(encoded []byte, background string) (*Image, error) {
 	defer ref.Close()
 	if err := checkSize(ref.Width(), ref.Height()); err != nil {
 		return nil, err
-	}
-	if kind == vips.ImageTypeSVG && background == "" {
-		background = White // Pillow reads no SVG; paper is white
 	}
 	if err := toRGB(ref, background); err != nil {
 		return nil, vipsError(kind, err)
