@@ -98,7 +98,7 @@ func (v view) DataLen() uint64          { return uint64(len(v.data)) }
 func WriteSafetensors(path string, tensors Tensors, metadata map[string]string) (err error) {
 	views := make(map[string]view, len(tensors))
 	for name, t := range tensors {
-		v := view{data: t.Data}
+		v := view{data: t.Data, shape: []uint64{}} // a scalar's shape is [], not null
 		for file, ours := range dtypes {
 			if ours == t.DType {
 				v.dtype = file

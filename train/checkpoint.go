@@ -16,12 +16,16 @@ import (
 	"arf/checkpoint"
 	"arf/nn"
 	"arf/torch"
+
+	"github.com/google/renameio/v2"
 )
 
 const (
 	modelFile     = "model.safetensors"
 	optimizerFile = "optimizer.safetensors"
 	stateFile     = "state.json"
+	// partialSuffix marks what a killed run was writing.
+	partialSuffix = ".partial"
 )
 
 // state is a checkpoint's state.json, written last.
@@ -35,9 +39,16 @@ type state struct {
 func stepDir(dir string, step int) string { return filepath.Join(dir, fmt.Sprintf("step-%d", step)) }
 
 // save writes checkpoints/step-N whole or not at all, and removes all but the last keep.
-func save(dir string, step int, hash string, params []nn.Param, opt *torch.AdamW, names [][]string, keep int) error {
+func save(dir string, step int, hash string, params []nn.Param, opt *torch.AdamW, names [][]string, keep int) (err error) {
 	final := stepDir(dir, step)
-	partial := final + ".partial"
+	partial := final + partialSuffix
+	defer func() {
+		if err != nil {
+			// A full disk shouldn't stay full of half a checkpoint.
+			_ = os.RemoveAll(partial)
+			err = fmt.Errorf("save checkpoint %s: %w", final, err)
+		}
+	}()
 	if err := os.RemoveAll(partial); err != nil {
 		return err
 	}
@@ -56,7 +67,7 @@ func save(dir string, step int, hash string, params []nn.Param, opt *torch.AdamW
 	for file, tensors := range map[string]checkpoint.Tensors{modelFile: model, optimizerFile: moments} {
 		path := filepath.Join(partial, file)
 		if err := checkpoint.WriteSafetensors(path, tensors, nil); err != nil {
-			return fmt.Errorf("save checkpoint %s: %w", final, err)
+			return err
 		}
 		sum, err := digest(path)
 		if err != nil {
@@ -68,22 +79,35 @@ func save(dir string, step int, hash string, params []nn.Param, opt *torch.AdamW
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(partial, stateFile), data, 0o644); err != nil {
-		return fmt.Errorf("save checkpoint %s: %w", final, err)
+	if err := renameio.WriteFile(filepath.Join(partial, stateFile), data, 0o644); err != nil {
+		return err
 	}
 	if err := os.RemoveAll(final); err != nil {
 		return err
 	}
 	if err := os.Rename(partial, final); err != nil {
-		return fmt.Errorf("save checkpoint %s: %w", final, err)
+		return err
 	}
-	steps := listSteps(dir)
-	for _, old := range steps[min(max(keep, 1), len(steps)):] {
-		if err := os.RemoveAll(stepDir(dir, old)); err != nil {
+	return prune(dir, step, max(keep, 1))
+}
+
+// prune keeps the newest checkpoints up to step. Those of later steps are
+// damaged: the run went on from one before them.
+func prune(dir string, step, keep int) error {
+	for _, n := range listSteps(dir) {
+		if n <= step && keep > 0 {
+			keep--
+			continue
+		}
+		if err := os.RemoveAll(stepDir(dir, n)); err != nil {
 			return err
 		}
 	}
-	return nil
+	left, err := filepath.Glob(filepath.Join(dir, "step-*"+partialSuffix))
+	for _, path := range left {
+		err = errors.Join(err, os.RemoveAll(path))
+	}
+	return err
 }
 
 // listSteps gives the steps that have a checkpoint, the newest first.
@@ -100,21 +124,28 @@ func listSteps(dir string) []int {
 	return steps
 }
 
-var errDifferentRun = errors.New("different run")
+var (
+	errDifferentRun   = errors.New("different run")
+	errDifferentModel = errors.New("different model")
+)
 
 // restore loads the newest checkpoint that is undamaged into the model and the
 // optimiser, and returns its step; 0 where there is none.
 func restore(dir, hash string, model any, opt *torch.AdamW, names [][]string) (int, error) {
-	for _, step := range listSteps(dir) {
+	steps := listSteps(dir)
+	for _, step := range steps {
 		path := stepDir(dir, step)
 		err := restoreFrom(path, hash, model, opt, names)
 		if err == nil {
 			return step, nil
 		}
-		if errors.Is(err, errDifferentRun) {
+		if errors.Is(err, errDifferentRun) || errors.Is(err, errDifferentModel) {
 			return 0, err
 		}
 		slog.Warn("checkpoint is damaged, falling back to the one before", "checkpoint", path, "error", err)
+	}
+	if len(steps) > 0 {
+		slog.Warn("no undamaged checkpoint is left, training starts again", "folder", dir)
 	}
 	return 0, nil
 }
@@ -131,13 +162,23 @@ func restoreFrom(path, hash string, model any, opt *torch.AdamW, names [][]strin
 	if s.Hash != hash {
 		return fmt.Errorf("%s was made with another config or other data (%w); use another run folder, or delete it to start again", path, errDifferentRun)
 	}
-	for file, want := range s.SHA256 {
+	for _, file := range []string{modelFile, optimizerFile} {
 		if got, err := digest(filepath.Join(path, file)); err != nil {
 			return err
-		} else if got != want {
+		} else if got != s.SHA256[file] {
 			return fmt.Errorf("%s: checksum does not match", file)
 		}
 	}
+	// The files are as they were written, so what doesn't fit from here on is no
+	// damage: an older checkpoint would not fit either.
+	if err := load(path, s.Updates, model, opt, names); err != nil {
+		return fmt.Errorf("resume from %s: %w (%w); use another run folder, or delete it to start again", path, err, errDifferentModel)
+	}
+	opt.Steps = s.Updates
+	return nil
+}
+
+func load(path string, updates int, model any, opt *torch.AdamW, names [][]string) error {
 	weights, _, err := checkpoint.ReadSafetensors(filepath.Join(path, modelFile))
 	if err != nil {
 		return err
@@ -146,21 +187,30 @@ func restoreFrom(path, hash string, model any, opt *torch.AdamW, names [][]strin
 	if err != nil {
 		return err
 	}
-	if err := nn.Import(model, weights); err != nil {
+	if err := restoreMoments(moments, updates, opt, names); err != nil {
 		return err
 	}
-	opt.Steps = s.Updates
-	torch.NoGrad(func() {
-		for i := range opt.Groups {
-			g := &opt.Groups[i]
-			g.M, g.V = nil, nil
-			for j, name := range names[i] {
-				d := g.Params[j].Device()
-				g.M = append(g.M, moments["m."+name].ToTorch(d).Keep())
-				g.V = append(g.V, moments["v."+name].ToTorch(d).Keep())
+	return nn.Import(model, weights)
+}
+
+func restoreMoments(moments checkpoint.Tensors, updates int, opt *torch.AdamW, names [][]string) (err error) {
+	defer torch.Catch(&err)
+	if updates == 0 {
+		return nil // the optimiser has not begun
+	}
+	for i := range opt.Groups {
+		g := &opt.Groups[i]
+		g.M, g.V = nil, nil
+		for j, name := range names[i] {
+			for prefix, list := range map[string]*[]*torch.Tensor{"m.": &g.M, "v.": &g.V} {
+				source, ok := moments[prefix+name]
+				if want := g.Params[j].Shape(); !ok || !slices.Equal(source.Shape, want) {
+					return fmt.Errorf("tensor %s%s has shape %v, the model needs %v", prefix, name, source.Shape, want)
+				}
+				*list = append(*list, source.ToTorch(g.Params[j].Device()).Keep())
 			}
 		}
-	})
+	}
 	return nil
 }
 

@@ -61,7 +61,8 @@ type Options struct {
 const maxSkipped = 10
 
 // Run trains from the newest checkpoint in o.Dir to the schedule's end. When
-// ctx ends it finishes the step, saves, and returns ctx's error.
+// ctx ends it finishes the step, saves, and returns ctx's error. When the
+// schedule's end is already reached it only restores.
 func Run(ctx context.Context, task Task, o Options) (err error) {
 	defer torch.Catch(&err)
 	params := nn.Params(task.Trained())
@@ -105,6 +106,15 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 			p.SetRequiresGrad(false)
 		}
 	}()
+	stopped := func(done int, cause error) error {
+		if o.Dir == "" || done == 0 {
+			return fmt.Errorf("stopped after step %d of %d: %w", done, o.Schedule.Steps, cause)
+		}
+		return fmt.Errorf("stopped after step %d of %d, which is saved; the same command goes on from there: %w", done, o.Schedule.Steps, cause)
+	}
+	if ctx.Err() != nil {
+		return stopped(start, ctx.Err())
+	}
 	data, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if closer, ok := task.(io.Closer); ok {
@@ -116,6 +126,15 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 	skipped := 0
 	for step := start; step < o.Schedule.Steps; step++ {
 		m, err := oneStep(task, opt, trained, o, step)
+		if err != nil && ctx.Err() != nil {
+			// The task's data ended with ctx, before the weights moved.
+			if step > start {
+				if err := keep(step); err != nil {
+					return err
+				}
+			}
+			return stopped(step, ctx.Err())
+		}
 		if err != nil {
 			return err
 		}
@@ -142,7 +161,7 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 			}
 		}
 		if interrupted != nil && done < o.Schedule.Steps {
-			return fmt.Errorf("stopped after step %d of %d, which is saved; the same command goes on from there: %w", done, o.Schedule.Steps, interrupted)
+			return stopped(done, interrupted)
 		}
 	}
 	return nil

@@ -1,0 +1,582 @@
+package train
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"arf/nn"
+	"arf/torch"
+)
+
+// regression learns y = tanh(x·Aᵀ) with a perceptron; the data of a step are a
+// function of the step.
+type regression struct {
+	model *regressor
+	// broken steps have an infinite loss.
+	broken  map[int]bool
+	before  func(step int) error
+	began   []int
+	updates int
+	ctx     context.Context
+}
+
+type regressor struct {
+	First  *nn.Linear    `weight:"first"`
+	Second *nn.Linear    `weight:"second"`
+	Scale  *torch.Tensor `weight:"logit_scale,nodecay"`
+	Seen   *torch.Tensor `weight:"seen,buffer"`
+}
+
+func newRegression() *regression {
+	m := &regressor{
+		First: nn.NewLinear(4, 8, true), Second: nn.NewLinear(8, 2, true),
+		Scale: torch.Full(torch.CPU, 0.1).Keep(), Seen: torch.Zeros(torch.CPU, torch.Float32, 1).Keep(),
+	}
+	rng := rand.New(rand.NewPCG(1, 2))
+	torch.Scope(func() {
+		torch.NoGrad(func() {
+			for _, w := range []*torch.Tensor{m.First.Weight, m.Second.Weight} {
+				w.Copy_(normal(rng, w.Shape()...).Scale_(0.5))
+			}
+		})
+	})
+	return &regression{model: m, broken: map[int]bool{}}
+}
+
+func normal(rng *rand.Rand, shape ...int) *torch.Tensor {
+	n := 1
+	for _, d := range shape {
+		n *= d
+	}
+	data := make([]float32, n)
+	for i := range data {
+		data[i] = float32(rng.NormFloat64())
+	}
+	return torch.From(torch.CPU, data, shape...)
+}
+
+func (r *regression) Trained() any { return r.model }
+
+func (r *regression) Begin(ctx context.Context, step int) error {
+	r.ctx = ctx
+	r.began = append(r.began, step)
+	return nil
+}
+
+func (r *regression) Step(step int) (Loss, error) {
+	if r.before != nil {
+		if err := r.before(step); err != nil {
+			return Loss{}, err
+		}
+	}
+	x := normal(rand.New(rand.NewPCG(3, uint64(step))), 16, 4)
+	y := x.Narrow(1, 0, 2).Tanh()
+	out := r.model.Second.Forward(r.model.First.Forward(x).Tanh()).Mul(r.model.Scale.Exp())
+	error2 := out.Sub(y)
+	total := error2.Mul(error2).Mean()
+	torch.NoGrad(func() { r.model.Seen.Add_(torch.Full(torch.CPU, 1, 1), 1) })
+	if r.broken[step] {
+		total = total.Scale(math.Inf(1))
+	}
+	return Loss{Total: total, Terms: map[string]*torch.Tensor{"class": total}, LogitScale: r.model.Scale, Samples: 16}, nil
+}
+
+func (r *regression) Updated() { r.updates++ }
+
+func (r *regression) weights() string {
+	var b bytes.Buffer
+	for _, p := range nn.Params(r.model) {
+		fmt.Fprintf(&b, "%s %x\n", p.Name, p.Tensor.Bytes())
+	}
+	return b.String()
+}
+
+func options(dir string, steps int) Options {
+	return Options{
+		Dir: dir, Schedule: Schedule{LR: 0.01, WarmupSteps: 3, Steps: steps}, StepsPerEpoch: 4,
+		Beta1: 0.9, Beta2: 0.999, Eps: 1e-8, WeightDecay: 0.1, GradClip: 0.5, Hash: "a",
+	}
+}
+
+// uninterrupted gives the weights of a run in one go.
+func uninterrupted(t *testing.T, o Options, prepare func(*regression)) string {
+	t.Helper()
+	o.Dir = ""
+	task := newRegression()
+	if prepare != nil {
+		prepare(task)
+	}
+	if err := Run(context.Background(), task, o); err != nil {
+		t.Fatal(err)
+	}
+	return task.weights()
+}
+
+func metrics(t *testing.T, dir string) []map[string]any {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, "metrics.jsonl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []map[string]any
+	for line := range bytes.Lines(data) {
+		var m map[string]any
+		if err := json.Unmarshal(line, &m); err != nil {
+			t.Fatalf("line %q: %v", line, err)
+		}
+		lines = append(lines, m)
+	}
+	return lines
+}
+
+func wantSteps(t *testing.T, dir string, n int) {
+	t.Helper()
+	lines := metrics(t, dir)
+	if len(lines) != n {
+		t.Fatalf("%d lines of metrics, want %d", len(lines), n)
+	}
+	for i, m := range lines {
+		if m["step"] != float64(i+1) {
+			t.Fatalf("line %d is of step %v", i+1, m["step"])
+		}
+	}
+}
+
+func TestTrainingLearnsAndWritesMetrics(t *testing.T) {
+	dir, task := t.TempDir(), newRegression()
+	o := options(dir, 200)
+	var shown []Metrics
+	o.Progress = func(m Metrics) { shown = append(shown, m) }
+	if err := Run(context.Background(), task, o); err != nil {
+		t.Fatal(err)
+	}
+	first, last := shown[0].Loss, shown[199].Loss
+	if last > first/4 {
+		t.Errorf("loss went from %.4f to %.4f, want a quarter or less", first, last)
+	}
+	wantSteps(t, dir, 200)
+	m := metrics(t, dir)[1]
+	for _, key := range []string{"step", "epoch", "loss", "loss_class", "lr", "logit_scale", "grad_norm", "samples_per_second", "peak_memory_bytes", "time"} {
+		if _, ok := m[key]; !ok {
+			t.Errorf("metrics lack %s: %v", key, m)
+		}
+	}
+	if m["epoch"] != 0.5 || m["loss"] != m["loss_class"] || m["lr"] != o.Schedule.At(1) {
+		t.Errorf("second step is %v", m)
+	}
+	if peak := m["peak_memory_bytes"].(float64); peak < 1<<20 {
+		t.Errorf("peak memory is %v bytes", peak)
+	}
+	for _, p := range nn.Params(task.model) {
+		if p.Tensor.RequiresGrad() || p.Tensor.Grad() != nil {
+			t.Errorf("%s still collects gradients", p.Name)
+		}
+	}
+	if task.ctx.Err() == nil {
+		t.Error("the context of the task's workers outlives the run")
+	}
+}
+
+func TestResumeGivesTheSameWeights(t *testing.T) {
+	o := options("", 12)
+	want := uninterrupted(t, o, nil)
+	for name, stop := range map[string]func(o *Options) (context.Context, *regression){
+		"stop after": func(o *Options) (context.Context, *regression) {
+			o.StopAfter = 5
+			return context.Background(), newRegression()
+		},
+		"cancelled between steps": func(o *Options) (context.Context, *regression) {
+			ctx, cancel := context.WithCancel(context.Background())
+			o.Progress = func(m Metrics) {
+				if m.Step == 5 {
+					cancel()
+				}
+			}
+			return ctx, newRegression()
+		},
+		"cancelled while waiting for data": func(*Options) (context.Context, *regression) {
+			ctx, cancel := context.WithCancel(context.Background())
+			task := newRegression()
+			task.before = func(step int) error {
+				if step == 5 {
+					cancel()
+					<-task.ctx.Done()
+					return fmt.Errorf("read batch: %w", task.ctx.Err())
+				}
+				return nil
+			}
+			return ctx, task
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			first := options(dir, 12)
+			ctx, task := stop(&first)
+			err := Run(ctx, task, first)
+			if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "step 5 of 12") {
+				t.Fatalf("interrupted run: %v", err)
+			}
+			wantSteps(t, dir, 5)
+			// Another process starts with other weights in memory.
+			again := newRegression()
+			torch.NoGrad(func() { again.model.First.Weight.Fill_(9) })
+			if err := Run(context.Background(), again, options(dir, 12)); err != nil {
+				t.Fatal(err)
+			}
+			if again.began[0] != 5 {
+				t.Errorf("resumed at step %d, want 5", again.began[0])
+			}
+			if again.weights() != want {
+				t.Error("weights differ from an uninterrupted run's")
+			}
+			wantSteps(t, dir, 12)
+		})
+	}
+}
+
+func TestFinishedRunOnlyRestores(t *testing.T) {
+	dir := t.TempDir()
+	if err := Run(context.Background(), newRegression(), options(dir, 4)); err != nil {
+		t.Fatal(err)
+	}
+	task := newRegression()
+	if err := Run(context.Background(), task, options(dir, 4)); err != nil {
+		t.Fatal(err)
+	}
+	if len(task.began) != 0 || task.weights() != uninterrupted(t, options("", 4), nil) {
+		t.Errorf("began %v, or the weights are not the finished ones", task.began)
+	}
+	wantSteps(t, dir, 4)
+}
+
+func TestCancelledBeforeItBegins(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	task := newRegression()
+	if err := Run(ctx, task, options(t.TempDir(), 4)); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if len(task.began) != 0 {
+		t.Error("the task began")
+	}
+}
+
+func TestErrorsOfTheTaskAndTheEngineComeOut(t *testing.T) {
+	broken := errors.New("no such picture")
+	task := newRegression()
+	task.before = func(step int) error {
+		if step == 2 {
+			return broken
+		}
+		return nil
+	}
+	if err := Run(context.Background(), task, options(t.TempDir(), 4)); !errors.Is(err, broken) {
+		t.Errorf("got %v", err)
+	}
+	task.before = func(int) error {
+		torch.Zeros(torch.CPU, torch.Float32, 2, 3).MatMul(torch.Zeros(torch.CPU, torch.Float32, 2, 3))
+		return nil
+	}
+	if err := Run(context.Background(), task, options("", 4)); err == nil || !strings.Contains(err.Error(), "matmul") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestNonFiniteGradientsAreSkipped(t *testing.T) {
+	dir := t.TempDir()
+	task := newRegression()
+	task.broken[0], task.broken[3] = true, true
+	// Also resumes right after a first step that moved nothing.
+	o := options(dir, 8)
+	o.StopAfter = 1
+	if err := Run(context.Background(), task, o); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if err := Run(context.Background(), task, options(dir, 8)); err != nil {
+		t.Fatal(err)
+	}
+	if task.updates != 6 {
+		t.Errorf("%d updates, want 6", task.updates)
+	}
+	for i, m := range metrics(t, dir) {
+		if skipped := m["skipped"] == true; skipped != task.broken[i] {
+			t.Errorf("step %d: skipped is %v", i+1, skipped)
+		}
+	}
+	for _, p := range nn.Params(task.model) {
+		if !p.Tensor.AllFinite() {
+			t.Errorf("%s is not finite", p.Name)
+		}
+	}
+	want := uninterrupted(t, options("", 8), func(r *regression) { r.broken = task.broken })
+	if task.weights() != want {
+		t.Error("weights differ from an uninterrupted run's")
+	}
+}
+
+func TestGradientsThatStayInfiniteEndTheRun(t *testing.T) {
+	task := newRegression()
+	for step := range 40 {
+		task.broken[step] = step >= 2
+	}
+	err := Run(context.Background(), task, options("", 40))
+	if err == nil || !strings.Contains(err.Error(), "step 12:") || !strings.Contains(err.Error(), "10 times in a row") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAnotherHashIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	o := options(dir, 4)
+	o.StopAfter = 2
+	if err := Run(context.Background(), newRegression(), o); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	o.Hash = "b"
+	task := newRegression()
+	before := task.weights()
+	err := Run(context.Background(), task, o)
+	if err == nil || !strings.Contains(err.Error(), "another config") || !strings.Contains(err.Error(), dir) {
+		t.Errorf("got %v", err)
+	}
+	if task.weights() != before {
+		t.Error("the refused checkpoint was loaded")
+	}
+	wantSteps(t, dir, 2)
+}
+
+func TestAnotherArchitectureIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	o := options(dir, 4)
+	o.StopAfter = 2
+	if err := Run(context.Background(), newRegression(), o); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	wider := newRegression()
+	wider.model.First, wider.model.Second = nn.NewLinear(4, 9, true), nn.NewLinear(9, 2, true)
+	if err := Run(context.Background(), wider, o); err == nil || !strings.Contains(err.Error(), "first.weight") {
+		t.Errorf("got %v", err)
+	}
+	with := newRegression()
+	more := &struct {
+		*regressor `weight:""`
+		Extra      *nn.Linear `weight:"extra"`
+	}{with.model, nn.NewLinear(2, 2, false)}
+	if err := Run(context.Background(), wrapped{with, more}, o); err == nil || !strings.Contains(err.Error(), "extra.weight") {
+		t.Errorf("got %v", err)
+	}
+}
+
+type wrapped struct {
+	*regression
+	model any
+}
+
+func (w wrapped) Trained() any { return w.model }
+
+func TestDamagedCheckpointsFallBack(t *testing.T) {
+	const steps = 12
+	want := uninterrupted(t, options("", steps), nil)
+	flip := func(t *testing.T, path string) {
+		t.Helper()
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data[len(data)-3] ^= 1
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, test := range map[string]struct {
+		damage func(t *testing.T, checkpoints string)
+		from   int
+	}{
+		"none":               {func(*testing.T, string) {}, 9},
+		"bit of the model":   {func(t *testing.T, c string) { flip(t, filepath.Join(c, "step-9", modelFile)) }, 6},
+		"bit of the moments": {func(t *testing.T, c string) { flip(t, filepath.Join(c, "step-9", optimizerFile)) }, 6},
+		"no state":           {func(_ *testing.T, c string) { os.Remove(filepath.Join(c, "step-9", stateFile)) }, 6},
+		"cut state":          {func(_ *testing.T, c string) { os.Truncate(filepath.Join(c, "step-9", stateFile), 20) }, 6},
+		"no model":           {func(_ *testing.T, c string) { os.Remove(filepath.Join(c, "step-9", modelFile)) }, 6},
+		"cut model":          {func(_ *testing.T, c string) { os.Truncate(filepath.Join(c, "step-9", modelFile), 40) }, 6},
+		"killed while saving": {func(_ *testing.T, c string) {
+			os.Rename(filepath.Join(c, "step-9"), filepath.Join(c, "step-9.partial"))
+		}, 6},
+		"all": {func(t *testing.T, c string) {
+			flip(t, filepath.Join(c, "step-9", modelFile))
+			flip(t, filepath.Join(c, "step-6", modelFile))
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			o := options(dir, steps)
+			o.CheckpointEvery, o.KeepCheckpoints, o.StopAfter = 3, 2, 9
+			if err := Run(context.Background(), newRegression(), o); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			checkpoints := filepath.Join(dir, "checkpoints")
+			wantFolders(t, checkpoints, "step-6", "step-9")
+			test.damage(t, checkpoints)
+
+			// Stopped once more before it reaches the damaged one's step.
+			o.StopAfter = 1
+			task := newRegression()
+			if err := Run(context.Background(), task, o); !errors.Is(err, context.Canceled) {
+				t.Fatal(err)
+			}
+			if task.began[0] != test.from {
+				t.Errorf("went on from step %d, want %d", task.began[0], test.from)
+			}
+			wantSteps(t, dir, test.from+1)
+			o.StopAfter = 0
+			task = newRegression()
+			if err := Run(context.Background(), task, o); err != nil {
+				t.Fatal(err)
+			}
+			if task.began[0] != test.from+1 {
+				t.Errorf("went on from step %d, want %d", task.began[0], test.from+1)
+			}
+			if task.weights() != want {
+				t.Error("weights differ from an uninterrupted run's")
+			}
+			wantSteps(t, dir, steps)
+		})
+	}
+}
+
+func wantFolders(t *testing.T, dir string, names ...string) {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, e := range entries {
+		got = append(got, e.Name())
+	}
+	if strings.Join(got, " ") != strings.Join(names, " ") {
+		t.Errorf("%s has %v, want %v", dir, got, names)
+	}
+}
+
+func TestFailedSaveKeepsTheCheckpointBefore(t *testing.T) {
+	dir := t.TempDir()
+	o := options(dir, 6)
+	o.CheckpointEvery = 2
+	// A folder where the second checkpoint wants to write its file.
+	task := newRegression()
+	task.before = func(step int) error {
+		if step == 3 {
+			return os.WriteFile(filepath.Join(dir, "checkpoints", "step-4"), []byte("in the way"), 0o444)
+		}
+		return nil
+	}
+	// A file in the way is replaced; a name that can't be made is an error.
+	if err := Run(context.Background(), task, o); err != nil {
+		t.Fatal(err)
+	}
+	wantFolders(t, filepath.Join(dir, "checkpoints"), "step-6")
+
+	blocked := t.TempDir()
+	if err := os.WriteFile(filepath.Join(blocked, "checkpoints"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var pathError *fs.PathError
+	if err := Run(context.Background(), newRegression(), options(blocked, 2)); !errors.As(err, &pathError) || !strings.Contains(err.Error(), "save checkpoint") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestMetricsOfLaterStepsAreDropped(t *testing.T) {
+	for name, test := range map[string]struct {
+		content string
+		step    int
+		want    string
+	}{
+		"missing":       {"", 3, ""},
+		"all kept":      {"{\"step\":1}\n{\"step\":2}\n", 2, "{\"step\":1}\n{\"step\":2}\n"},
+		"later dropped": {"{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n", 1, "{\"step\":1}\n"},
+		"cut line":      {"{\"step\":1}\n{\"step\":2}\n{\"st", 5, "{\"step\":1}\n{\"step\":2}\n"},
+		"from nothing":  {"{\"step\":1}\n", 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "run", "metrics.jsonl")
+			if test.content != "" {
+				os.MkdirAll(filepath.Dir(path), 0o755)
+				if err := os.WriteFile(path, []byte(test.content), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			file, err := openMetrics(path, test.step)
+			if err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintln(file, `{"step":9}`)
+			file.Close()
+			if got, _ := os.ReadFile(path); string(got) != test.want+"{\"step\":9}\n" {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
+func TestSchedule(t *testing.T) {
+	cosine := Schedule{LR: 2, WarmupSteps: 4, Steps: 12}
+	line := Schedule{LR: 2, WarmupSteps: 4, Steps: 20, Cooldown: 0.5}
+	for _, test := range []struct {
+		s    Schedule
+		step int
+		want float64
+	}{
+		{cosine, 0, 0.5}, {cosine, 3, 2}, {cosine, 4, 2}, {cosine, 6, 1 + math.Sqrt2/2}, {cosine, 8, 1}, {cosine, 12, 0}, {cosine, 99, 0},
+		{line, 0, 0.5}, {line, 4, 2}, {line, 10, 2}, {line, 15, 1}, {line, 19, 0.2}, {line, 20, 0},
+		{Schedule{LR: 1, Steps: 1}, 0, 1}, {Schedule{LR: 1, WarmupSteps: 500, Steps: 10}, 9, 0.02},
+	} {
+		if got := test.s.At(test.step); math.Abs(got-test.want) > 1e-12 {
+			t.Errorf("%+v at step %d: %g, want %g", test.s, test.step, got, test.want)
+		}
+	}
+}
+
+func TestOptimizerGroups(t *testing.T) {
+	m := newRegression().model
+	opt, names := optimizer(nn.Params(m), options("", 1))
+	if got := fmt.Sprint(names); got != "[[first.weight second.weight] [first.bias second.bias logit_scale]]" {
+		t.Errorf("groups are %s", got)
+	}
+	if opt.Groups[0].WeightDecay != 0.1 || opt.Groups[1].WeightDecay != 0 {
+		t.Errorf("decays are %v and %v", opt.Groups[0].WeightDecay, opt.Groups[1].WeightDecay)
+	}
+}
+
+func TestMemoryStaysFlat(t *testing.T) {
+	task := newRegression()
+	var counts []int64
+	o := options("", 30)
+	o.Progress = func(Metrics) { counts = append(counts, torch.Live()) }
+	if err := Run(context.Background(), task, o); err != nil {
+		t.Fatal(err)
+	}
+	if counts[29] > counts[2] {
+		t.Errorf("%d tensors live after step 3, %d after step 30", counts[2], counts[29])
+	}
+}
+
+func BenchmarkStep(b *testing.B) {
+	task := newRegression()
+	o := options("", b.N)
+	b.ReportAllocs()
+	if err := Run(context.Background(), task, o); err != nil {
+		b.Fatal(err)
+	}
+}
