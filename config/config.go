@@ -38,11 +38,13 @@ type Data struct {
 // Source is a set of samples on disk.
 type Source struct {
 	Type        SourceType `yaml:"type"`         // empty = told from the path
-	Path        string     `yaml:"path"`         // folder, CSV or TSV file, or tars as {00000..00099}.tar
-	ImageColumn string     `yaml:"image_column"` // CSV: path of the image, relative to the CSV's folder
-	TextColumn  string     `yaml:"text_column"`  // CSV: caption
-	LabelColumn string     `yaml:"label_column"` // CSV: class name or number
-	Separator   string     `yaml:"separator"`    // CSV: one character; empty = comma for .csv, tab for .tsv
+	Path        string     `yaml:"path"`         // folder with a folder a class; CSV or TSV file; tar, folder of tars, *.tar or {00000..00099}.tar
+	ImageColumn string     `yaml:"image_column"` // CSV: path of the image; empty = the usual names, such as image or filepath
+	TextColumn  string     `yaml:"text_column"`  // CSV: caption; empty = the usual names, such as caption or title
+	ClassColumn string     `yaml:"class_column"` // CSV: class name; empty = the usual names, such as class
+	LabelColumn string     `yaml:"label_column"` // CSV: class number; empty = the usual names, such as label
+	Separator   string     `yaml:"separator"`    // CSV: one character or "tab"; empty = tab for .tsv, else comma
+	Root        string     `yaml:"root"`         // CSV: where relative image paths start; empty = the CSV's folder
 	Limit       int        `yaml:"limit"`        // at most so many samples, spread evenly over the source; 0 = all
 }
 
@@ -150,11 +152,6 @@ func Default() Config {
 		Seeds:     []int{0},
 		Device:    "auto",
 		Precision: PrecisionAuto,
-		Data: Data{
-			Finetune:   defaultSource(),
-			Validation: defaultSource(),
-			Pool:       defaultSource(),
-		},
 		Anchors: Anchors{
 			Captions: Captions{PerImage: 5, Temperature: 1, TopP: 0.9, MaxLength: 30, MinClipScore: -1, BatchSize: 64},
 			Pairs: Pairs{
@@ -173,17 +170,8 @@ func Default() Config {
 		},
 		Eval: Eval{
 			BatchSize: 256,
-			Drift:     Drift{Source: defaultSource(), Samples: 2000},
+			Drift:     Drift{Samples: 2000},
 		},
 		Report: Report{Gallery: 24},
 	}
 }
-
-// defaultSource has open_clip's CSV columns.
-func defaultSource() Source {
-	return Source{ImageColumn: "filepath", TextColumn: "title", LabelColumn: "label"}
-}
-
-// setDefaults gives list elements the defaults that Default gives to single fields.
-func (s *Suite) setDefaults()  { s.Source.setDefaults() }
-func (s *Source) setDefaults() { *s = defaultSource() }

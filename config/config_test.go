@@ -44,9 +44,7 @@ eval:
 	want.Train.LR = 3e-4
 	want.Train.FreezeBatchNorm = false
 	want.Train.Augment.Flip = 0.5
-	source := defaultSource()
-	source.Path, source.Separator = "data/id", ";"
-	want.Eval.Suites = []Suite{{Name: "id", Role: RoleID, Source: source}}
+	want.Eval.Suites = []Suite{{Name: "id", Role: RoleID, Source: Source{Path: "data/id", Separator: ";"}}}
 	if diff := cmp.Diff(want, *c, ignoreOrigin); diff != "" {
 		t.Errorf("config differs (-want +got):\n%s", diff)
 	}
@@ -310,7 +308,7 @@ func TestOwnDataExplainsEveryKey(t *testing.T) {
 }
 
 func sourceKey(name string) bool {
-	return slices.Contains([]string{"path", "type", "image_column", "text_column", "label_column", "separator", "limit"}, name)
+	return slices.Contains([]string{"path", "type", "image_column", "text_column", "class_column", "label_column", "separator", "root", "limit"}, name)
 }
 
 func TestCheckFiles(t *testing.T) {

@@ -113,11 +113,7 @@ func (d *decoder) slice(v reflect.Value, n ast.Node, key string) {
 	}
 	v.Set(reflect.MakeSlice(v.Type(), len(s.Values), len(s.Values)))
 	for i, item := range s.Values {
-		e := v.Index(i)
-		if def, ok := reflect.TypeAssert[interface{ setDefaults() }](e.Addr()); ok {
-			def.setDefaults()
-		}
-		d.value(e, item, fmt.Sprintf("%s[%d]", key, i))
+		d.value(v.Index(i), item, fmt.Sprintf("%s[%d]", key, i))
 	}
 }
 

@@ -158,7 +158,7 @@ func (v *validator) required(key string, s Source, what string) {
 
 func (v *validator) source(key string, s Source) {
 	v.min(key+".limit", s.Limit, 0)
-	v.check(len([]rune(s.Separator)) <= 1, key+".separator", `%q is more than one character; give one, such as ";" or "\t"`, s.Separator)
+	v.check(len([]rune(s.Separator)) <= 1 || s.Separator == "tab", key+".separator", `%q is more than one character; give one, such as ";", or tab`, s.Separator)
 }
 
 // templates checks prompts that stand in the config itself; those of a file are checked when it is read.
