@@ -176,3 +176,36 @@ func TestValidate(t *testing.T) {
 		t.Error("an image without pixels was accepted")
 	}
 }
+
+// TestColumn compares the paired sums with plain ones, on the extremes.
+func TestColumn(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	var v taps
+	for _, out := range []int{3, 7, 40, 90} {
+		v.fill(40, out, 0, out, bicubic)
+		for _, width := range []int{1, 7, 8, 9, 30} {
+			src := make([]uint8, 40*width)
+			for i := range src {
+				if src[i] = uint8(rng.Uint32()); rng.IntN(3) > 0 {
+					src[i] = uint8(rng.IntN(2)) * 255
+				}
+			}
+			dst := make([]uint8, width)
+			for y := range out {
+				weights := v.weights[y*v.width:][:v.count[y]]
+				rows := src[int(v.first[y])*width:]
+				column(dst, rows, width, weights)
+				for x, got := range dst {
+					sum := 0
+					for k, w := range weights {
+						sum += int(rows[k*width+x]) * int(w)
+					}
+					want := min(max((sum+1<<(precision-1))>>precision, 0), 255)
+					if int(got) != want {
+						t.Fatalf("%d lines to %d, width %d: line %d, byte %d: %d, want %d", 40, out, width, y, x, got, want)
+					}
+				}
+			}
+		}
+	}
+}

@@ -46,6 +46,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"bomb.jpg", "too many pixels", bigJPEG(t)},
 		{"bomb.gif", "too many pixels", []byte("GIF89a\xff\xff\xff\xff\x00\x00\x00;")},
 		{"drawing.svg", "SVG", []byte(`<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="9" height="9"/></svg>`)},
+		{"empty bomb.png", "cut short", pngHeader(13000, 13000)},
 		{"none.png", "", pngHeader(5, 5)},
 		{"half.png", "", half("rgb.png")},
 		{"half.jpg", "jpeg", half("420.jpg")},
@@ -64,7 +65,7 @@ func TestDecodeErrors(t *testing.T) {
 		if s := err.Error(); !strings.HasPrefix(s, "decode image: ") || !strings.Contains(s, c.want) || strings.ContainsAny(s, "\n\t") || len(s) > 300 {
 			t.Errorf("%s: %q; want one line with %q", c.name, s, c.want)
 		}
-		if strings.HasPrefix(c.name, "bomb") != errors.Is(err, ErrTooLarge) {
+		if strings.HasPrefix(c.name, "bomb.") != errors.Is(err, ErrTooLarge) {
 			t.Errorf("%s: ErrTooLarge or not? %v", c.name, err)
 		}
 	}

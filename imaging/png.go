@@ -19,6 +19,11 @@ func decodePNG(encoded []byte, background string) (*Image, error) {
 	if err := checkSize(head.Width, head.Height); err != nil {
 		return nil, err
 	}
+	// Deflate shrinks by 1032 at most. The decoder takes memory for all pixels
+	// before it sees that they aren't there.
+	if bits := pngBits(encoded) * head.Width * head.Height; bits/8/1032 > len(encoded) {
+		return nil, fmt.Errorf("cut short: %d bytes can't hold %d×%d pixels", len(encoded), head.Width, head.Height)
+	}
 	decoded, err := png.Decode(bytes.NewReader(encoded))
 	if err != nil {
 		return nil, err
@@ -53,6 +58,13 @@ func decodePNG(encoded []byte, background string) (*Image, error) {
 		return nil, fmt.Errorf("PNG with unknown colour model %T", decoded)
 	}
 	return img, nil
+}
+
+// pngBits is the bits of a pixel by the header, which has been checked.
+func pngBits(encoded []byte) int {
+	const depth, colourType = 24, 25
+	channels := [7]int{0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+	return int(encoded[depth]) * channels[encoded[colourType]%7]
 }
 
 // decodeGIF reads the first frame. libvips would take a file that is cut short

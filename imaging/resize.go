@@ -1,6 +1,7 @@
 package imaging
 
 import (
+	"encoding/binary"
 	"math"
 	"sync"
 )
@@ -92,7 +93,6 @@ func (t *taps) fill(in, out, from, n int, f filter) {
 type scratch struct {
 	h, v  taps
 	lines []uint8
-	acc   []int32
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -133,7 +133,6 @@ func resample(dst []uint8, m *Image, j job, f filter) {
 	}
 
 	width := j.size * ch
-	s.acc = grow(s.acc, width)
 	for y := range j.size {
 		out := dst[y*j.size*3 : (y+1)*j.size*3]
 		var line []uint8
@@ -143,7 +142,7 @@ func resample(dst []uint8, m *Image, j job, f filter) {
 			line = out[:width]
 			first := int(s.v.first[y]) - row0
 			weights := s.v.weights[y*s.v.width:][:s.v.count[y]]
-			column(line, lines[first*lineStride:], lineStride, weights, s.acc)
+			column(line, lines[first*lineStride:], lineStride, weights)
 		} else {
 			line = out[:width]
 			copy(line, lines[y*lineStride:])
@@ -178,38 +177,56 @@ func (t *taps) line1(dst, src []uint8) {
 }
 
 func (t *taps) line3(dst, src []uint8) {
-	for i := range len(dst) / 3 {
+	for i := 0; len(dst) >= 3; i++ {
 		n := int(t.count[i])
 		w := t.weights[i*t.width:][:n]
 		p := src[3*int(t.first[i]):][:3*n]
 		r, g, b := int32(1<<(precision-1)), int32(1<<(precision-1)), int32(1<<(precision-1))
-		for _, w := range w {
-			r += int32(p[0]) * w
-			g += int32(p[1]) * w
-			b += int32(p[2]) * w
+		for k := 0; k < len(w) && len(p) >= 3; k++ {
+			r += int32(p[0]) * w[k]
+			g += int32(p[1]) * w[k]
+			b += int32(p[2]) * w[k]
 			p = p[3:]
 		}
-		dst[3*i], dst[3*i+1], dst[3*i+2] = clip(r), clip(g), clip(b)
+		dst[0], dst[1], dst[2] = clip(r), clip(g), clip(b)
+		dst = dst[3:]
 	}
 }
 
-// column sums weighted lines of src into one line.
-func column(dst, src []uint8, stride int, weights []int32, acc []int32) {
-	acc = acc[:len(dst)]
-	for i := range acc {
-		acc[i] = 1 << (precision - 1)
-	}
-	for k, w := range weights {
-		if w == 0 {
-			continue
+// column sums weighted lines of src into one line. Two bytes share a 64-bit
+// word, 32 bits each, so that one multiplication serves both; lanes keeps the
+// lower sum from going below zero and borrowing from the upper one.
+func column(dst, src []uint8, stride int, weights []int32) {
+	const (
+		pair  = 0x000000FF_000000FF
+		bias  = 1 << 30
+		start = bias + 1<<(precision-1)
+		lanes = start<<32 | start
+	)
+	i := 0
+	for ; i+8 <= len(dst); i += 8 {
+		a, b, c, d := uint64(lanes), uint64(lanes), uint64(lanes), uint64(lanes)
+		at := i
+		for _, w := range weights {
+			v, w := binary.LittleEndian.Uint64(src[at:]), uint64(int64(w))
+			a += v & pair * w
+			b += v >> 8 & pair * w
+			c += v >> 16 & pair * w
+			d += v >> 24 & pair * w
+			at += stride
 		}
-		line := src[k*stride:][:len(acc)]
-		for i, v := range line {
-			acc[i] += int32(v) * w
+		out := dst[i : i+8]
+		for k, v := range [4]uint64{a, b, c, d} {
+			out[k] = clip(int32(int64(v&(1<<32-1)) - bias))
+			out[k+4] = clip(int32(int64(v>>32) - bias))
 		}
 	}
-	for i, v := range acc {
-		dst[i] = clip(v)
+	for ; i < len(dst); i++ {
+		sum := int32(1 << (precision - 1))
+		for k, w := range weights {
+			sum += int32(src[k*stride+i]) * w
+		}
+		dst[i] = clip(sum)
 	}
 }
 
