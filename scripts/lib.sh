@@ -29,9 +29,14 @@ apt_install() {
 	done
 	[ ${#missing[@]} -eq 0 ] && return 0
 	say "apt-get install ${missing[*]}"
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 update ||
+	local log
+	log=$(mktemp)
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 update >"$log" 2>&1 ||
 		say "apt-get update failed; trying with the package lists at hand"
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 \
-		install -y --no-install-recommends "${missing[@]}" >&2 ||
-		die "apt-get could not install: ${missing[*]}"
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 \
+		install -y --no-install-recommends "${missing[@]}" >>"$log" 2>&1 || {
+		grep -E '^(E|W|Err)' "$log" >&2 || tail -n 20 "$log" >&2
+		die "apt-get could not install ${missing[*]}; its output is in $log"
+	}
+	rm "$log"
 }
