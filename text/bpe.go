@@ -1,8 +1,11 @@
 package text
 
 import (
+	"container/heap"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -64,15 +67,18 @@ func (m *bpe) pieces(ids []int32, word string) []int32 {
 		ids = append(ids, m.first[word[i]])
 	}
 	ids = append(ids, m.last[word[end]])
+	if s := ids[start:]; len(s) > longWord {
+		return append(ids[:start], m.mergeLong(s)...)
+	}
 	for s := ids[start:]; len(s) > 1; {
-		best, at := merge{rank: 1<<31 - 1}, -1
+		best, at := merge{rank: math.MaxInt32}, -1
 		for i := range len(s) - 1 {
 			if c, ok := m.merges[[2]int32{s[i], s[i+1]}]; ok && c.rank < best.rank {
 				best, at = c, i
 			}
 		}
 		if at < 0 {
-			return ids[:start+len(s)]
+			break
 		}
 		s[at] = best.id
 		copy(s[at+1:], s[at+2:])
@@ -80,6 +86,74 @@ func (m *bpe) pieces(ids []int32, word string) []int32 {
 		ids = ids[:start+len(s)]
 	}
 	return ids
+}
+
+// longWord is where the plain search for the best pair, which is quadratic,
+// gives way to a queue.
+const longWord = 128
+
+// candidate is a pair that can be merged, if its two pieces are still there.
+type candidate struct {
+	merge
+	at          int32 // of the left piece
+	left, right int32 // ids
+}
+
+// queue gives the best rank, and of equals the leftmost.
+type queue []candidate
+
+func (q queue) Len() int { return len(q) }
+func (q queue) Less(i, j int) bool {
+	return q[i].rank < q[j].rank || q[i].rank == q[j].rank && q[i].at < q[j].at
+}
+func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *queue) Push(x any)   { *q = append(*q, x.(candidate)) }
+func (q *queue) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return last
+}
+
+func (m *bpe) mergeLong(s []int32) []int32 {
+	n := int32(len(s))
+	ids := slices.Clone(s)
+	next, previous := make([]int32, n), make([]int32, n)
+	for i := range n {
+		next[i], previous[i] = i+1, i-1
+	}
+	const gone = -2
+	var q queue
+	push := func(at int32) {
+		if at < 0 || next[at] >= n {
+			return
+		}
+		left, right := ids[at], ids[next[at]]
+		if c, ok := m.merges[[2]int32{left, right}]; ok {
+			heap.Push(&q, candidate{c, at, left, right})
+		}
+	}
+	for i := range n {
+		push(i)
+	}
+	for q.Len() > 0 {
+		c := heap.Pop(&q).(candidate)
+		if ids[c.at] != c.left || next[c.at] >= n || ids[next[c.at]] != c.right {
+			continue
+		}
+		right := next[c.at]
+		ids[c.at], ids[right] = c.id, gone
+		next[c.at] = next[right]
+		if next[right] < n {
+			previous[next[right]] = c.at
+		}
+		push(previous[c.at])
+		push(c.at)
+	}
+	out := s[:0]
+	for i := int32(0); i < n; i = next[i] {
+		out = append(out, ids[i])
+	}
+	return out
 }
 
 func (m *bpe) decode(pieces []string) string {

@@ -21,16 +21,17 @@ func (v orderedVocab) MarshalJSON() ([]byte, error) {
 	}
 	slices.SortFunc(tokens, func(a, b string) int { return cmp.Or(cmp.Compare(v[a], v[b]), cmp.Compare(a, b)) })
 	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
 	b.WriteByte('{')
 	for i, t := range tokens {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		key, err := json.Marshal(t)
-		if err != nil {
+		if err := encoder.Encode(t); err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(&b, "%s:%d", key, v[t])
+		fmt.Fprintf(&b, ":%d", v[t])
 	}
 	b.WriteByte('}')
 	return b.Bytes(), nil
