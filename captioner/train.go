@@ -1,0 +1,247 @@
+package captioner
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"arf/clip"
+	"arf/dataset"
+	"arf/imaging"
+	"arf/nn"
+	"arf/torch"
+	"arf/train"
+
+	"github.com/google/renameio/v2"
+)
+
+// Options of Train. Only Dir is needed; zero values take the defaults given.
+type Options struct {
+	// Dir is the run folder: features/ (the tower's, reused), checkpoints/,
+	// metrics.jsonl, and at the end export/ (the model, float16) and
+	// training.json.
+	Dir string
+	// CLIPDir is the folder that the CLIP was loaded from, recorded relative to
+	// Dir/export. Load also finds a CLIP folder of that name beside the captioner.
+	CLIPDir string
+
+	Width, Layers, Heads, MLPWidth int // of the decoder: 256, 3, Width/64, 4·Width
+
+	// DataHash identifies the images, such as a corpus' manifest hash. Keys and
+	// texts are hashed anyway; images that change under the same key are noticed
+	// by this only.
+	DataHash string
+	Heldout  dataset.Dataset // pairs for the validation loss; nil = none
+	Wording  Wording         // how captions are made of a sample's texts
+	// Views of each image: the plain one and, with Augment, further ones. 0 is 1.
+	Views   int
+	Augment imaging.Augment // of the further views
+
+	BatchSize      int     // 256
+	Epochs         int     // 6
+	LR             float64 // 1e-3
+	WarmupSteps    int     // a twentieth of the steps, at most 500
+	WeightDecay    float64 // 0.05
+	LabelSmoothing float64 // 0 to 1
+	Dropout        float64 // on prefix and embeddings; 0 to 1
+	Seed           int64
+	Precision      torch.DType // torch.BFloat16 or Float32, which is the default
+
+	ValidateEvery   int // steps; 0 = only at the end
+	HeldoutSamples  int // 2000
+	CheckpointEvery int // steps; 0 = each epoch
+	StopAfter       int // steps after which to stop as if interrupted; 0 = never
+
+	Command  string                                       // recorded in training.json
+	Progress func(train.Metrics)                          // of training; may be nil
+	Encoding func(what string, view int, done, total int) // of the tower's pass over "train" or "heldout"; may be nil
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Dir == "" {
+		return o, errors.New("train captioner: no run folder (Dir)")
+	}
+	o.Width, o.Layers = cmp.Or(o.Width, 256), cmp.Or(o.Layers, 3)
+	o.Heads, o.MLPWidth = cmp.Or(o.Heads, max(1, o.Width/64)), cmp.Or(o.MLPWidth, 4*o.Width)
+	o.Views, o.BatchSize, o.Epochs = cmp.Or(o.Views, 1), cmp.Or(o.BatchSize, 256), cmp.Or(o.Epochs, 6)
+	o.LR, o.WeightDecay = cmp.Or(o.LR, 1e-3), cmp.Or(o.WeightDecay, 0.05)
+	o.Precision, o.HeldoutSamples = cmp.Or(o.Precision, torch.Float32), cmp.Or(o.HeldoutSamples, 2000)
+	for _, f := range []struct {
+		name          string
+		value, lo, hi float64
+	}{
+		{"views", float64(o.Views), 1, 1 << 10}, {"batch size", float64(o.BatchSize), 1, 1 << 20}, {"epochs", float64(o.Epochs), 1, 1 << 20},
+		{"learning rate", o.LR, 1e-12, 1e3}, {"weight decay", o.WeightDecay, 0, 1e3},
+		{"label smoothing", o.LabelSmoothing, 0, 0.999}, {"dropout", o.Dropout, 0, 0.999},
+		{"warm-up steps", float64(o.WarmupSteps), 0, 1 << 30}, {"held-out samples", float64(o.HeldoutSamples), 1, 1 << 30},
+	} {
+		if !(f.value >= f.lo && f.value <= f.hi) {
+			return o, fmt.Errorf("train captioner: %s is %g, want %g to %g", f.name, f.value, f.lo, f.hi)
+		}
+	}
+	if o.Views > 1 && o.Augment == (imaging.Augment{}) {
+		return o, fmt.Errorf("train captioner: %d views of an image are the same without an augmentation", o.Views)
+	}
+	return o, o.Augment.Validate()
+}
+
+// Training is training.json: what a captioner was made of and how it came out.
+type Training struct {
+	Command     string  `json:"command,omitempty"`
+	Samples     int     `json:"samples"`
+	Data        string  `json:"data_sha256"` // of keys and texts
+	Tower       string  `json:"image_tower_sha256"`
+	Parameters  int     `json:"parameters"`
+	Steps       int     `json:"steps"`
+	BatchSize   int     `json:"batch_size"`
+	Epochs      int     `json:"epochs"`
+	LR          float64 `json:"lr"`
+	Seed        int64   `json:"seed"`
+	Engine      string  `json:"libtorch"`
+	Heldout     int     `json:"heldout_samples,omitempty"`
+	HeldoutLoss float64 `json:"heldout_loss,omitempty"` // nats a token
+}
+
+// Train trains a captioner for m's frozen image tower on pairs of data and
+// leaves it in o.Dir/export. Called again after an interruption it goes on from
+// the last checkpoint and comes to the same weights.
+func Train(ctx context.Context, m *clip.Model, data dataset.Dataset, o Options) (err error) {
+	defer torch.Catch(&err)
+	if o, err = o.withDefaults(); err != nil {
+		return err
+	}
+	export := filepath.Join(o.Dir, "export")
+	model, err := New(m, Config{
+		Width: o.Width, Layers: o.Layers, Heads: o.Heads, MLPWidth: o.MLPWidth, Activation: nn.GELU, Eps: 1e-5,
+	}, towerPath(export, o.CLIPDir))
+	if err != nil {
+		return err
+	}
+	model.Decoder.Init(o.Seed)
+	t := &task{model: model, o: o, device: m.Device()}
+	if t.data, err = o.prepare(ctx, m, data, "train", o.Views); err != nil {
+		return fmt.Errorf("train captioner: %w", err)
+	}
+	heldoutHash := ""
+	if o.Heldout != nil {
+		heldout, err := o.prepare(ctx, m, o.Heldout, "heldout", 1)
+		if err != nil {
+			return fmt.Errorf("train captioner: held-out pairs: %w", err)
+		}
+		t.heldout, heldoutHash = hold(heldout, model, o.BatchSize, o.HeldoutSamples), heldout.hash
+	}
+	steps := o.Epochs * t.stepsPerEpoch()
+	warmup := cmp.Or(o.WarmupSteps, min(500, steps/20))
+	hash := digest(model.Decoder.Config.Tower.SHA256, t.data.hash, heldoutHash, o.DataHash, model.Decoder.Config, o.recipe())
+	err = train.Run(ctx, t, train.Options{
+		Dir: o.Dir, Schedule: train.Schedule{LR: o.LR, WarmupSteps: warmup, Steps: steps}, StepsPerEpoch: t.stepsPerEpoch(),
+		Beta1: 0.9, Beta2: 0.98, Eps: 1e-8, WeightDecay: o.WeightDecay, GradClip: 1,
+		CheckpointEvery: cmp.Or(o.CheckpointEvery, t.stepsPerEpoch()), StopAfter: o.StopAfter,
+		Hash: hash, Device: t.device, Progress: o.Progress,
+	})
+	if err != nil {
+		return fmt.Errorf("train captioner: %w", err)
+	}
+	return t.finish(export, steps)
+}
+
+// prepare reads texts and features of a set of pairs.
+func (o Options) prepare(ctx context.Context, m *clip.Model, data dataset.Dataset, what string, views int) (*corpus, error) {
+	c := &corpus{}
+	var err error
+	if c.sources, c.hash, err = readTexts(ctx, data, o.Wording); err != nil {
+		return nil, err
+	}
+	if o.Wording.Join {
+		lend(c.sources)
+	}
+	tower, err := TowerHash(m)
+	if err != nil {
+		return nil, err
+	}
+	for v := range views {
+		e := encoding{model: m, data: data, precision: o.Precision, seed: uint64(v)}
+		if v > 0 {
+			e.augment = o.Augment
+		}
+		if o.Encoding != nil {
+			e.progress = func(done, total int) { o.Encoding(what, v, done, total) }
+		}
+		e.dir = filepath.Join(o.Dir, "features", digest(tower, c.hash, o.DataHash, e.augment, e.seed, e.precision)[:16])
+		f, err := encode(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		c.views = append(c.views, f)
+	}
+	return c, c.usable()
+}
+
+// recipe is what a checkpoint depends on beside model and data.
+func (o Options) recipe() any {
+	return []any{
+		o.Views, o.Augment, o.Wording, o.BatchSize, o.Epochs, o.LR, o.WarmupSteps, o.WeightDecay,
+		o.LabelSmoothing, o.Dropout, o.Seed, o.Precision,
+	}
+}
+
+func digest(parts ...any) string {
+	data, err := json.Marshal(parts)
+	if err != nil {
+		panic(err) // plain values only
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// towerPath is clipDir relative to the export folder, as Load reads it.
+func towerPath(export, clipDir string) string {
+	if clipDir == "" {
+		return "../icon-clip"
+	}
+	from, err1 := filepath.Abs(export)
+	to, err2 := filepath.Abs(clipDir)
+	if err1 == nil && err2 == nil {
+		if rel, err := filepath.Rel(from, to); err == nil {
+			return filepath.ToSlash(rel)
+		}
+	}
+	return filepath.ToSlash(clipDir)
+}
+
+// finish writes the model and its record.
+func (t *task) finish(export string, steps int) error {
+	record := Training{
+		Command: t.o.Command, Samples: len(t.data.rows), Data: t.data.hash, Tower: t.model.Decoder.Config.Tower.SHA256,
+		Steps: steps, BatchSize: t.o.BatchSize, Epochs: t.o.Epochs, LR: t.o.LR, Seed: t.o.Seed, Engine: torch.Version(),
+	}
+	for _, p := range nn.Params(t.model.Decoder) {
+		n := 1
+		for _, d := range p.Tensor.Shape() {
+			n *= d
+		}
+		record.Parameters += n
+	}
+	for _, b := range t.heldout {
+		record.Heldout += len(b.ids)
+	}
+	if record.Heldout > 0 {
+		record.HeldoutLoss = t.validate()
+	}
+	if err := t.model.Save(export, torch.Float16, nil); err != nil {
+		return err
+	}
+	data, err := json.MarshalIndent(record, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(filepath.Join(export, "training.json"), append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("train captioner: %w", err)
+	}
+	return nil
+}
