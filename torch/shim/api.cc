@@ -1,5 +1,5 @@
 // The exported table, the thread's error text and its memory scope.
-#include <ATen/Version.h>
+#include <malloc.h>
 #include <torch/version.h>
 
 #include "internal.h"
@@ -18,9 +18,20 @@ static int64_t scope(int64_t set_or_minus_1) {
   return previous;
 }
 
+// A step frees and takes the same large blocks as the one before. By default
+// glibc gives such blocks back to the kernel and has them zeroed again, which
+// took a fifth of a training step's CPU time; keep them instead.
+static void keep_freed_memory() {
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, -1);
+  mallopt(M_TOP_PAD, 64 << 20);
+}
+
 }  // namespace arf
 
 extern "C" __attribute__((visibility("default"))) const arf_torch_api *arf_torch(void) {
+  static const bool once = (arf::keep_freed_memory(), true);
+  (void)once;
   static const arf_torch_api api = {
       ARF_TORCH_ABI,
       TORCH_VERSION,

@@ -1,0 +1,27 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+
+	"arf/pipeline"
+
+	"github.com/spf13/cobra"
+)
+
+func newReport() *cobra.Command {
+	return &cobra.Command{
+		Use:     "report RUN",
+		Short:   "Write report.html, results.json and results.csv of a run folder",
+		Example: "  arf report runs/icons",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			path, err := pipeline.Report(args[0], os.Stdout)
+			if err != nil {
+				return err
+			}
+			fmt.Println(path)
+			return nil
+		},
+	}
+}
