@@ -402,6 +402,38 @@ func TestHash(t *testing.T) {
 	}
 }
 
+func TestDecodeOtherStructs(t *testing.T) {
+	type other struct {
+		Seed  uint64
+		Model struct {
+			Width  int32   `yaml:"width"`
+			Factor float32 `yaml:"factor,omitempty"`
+		} `yaml:"model"`
+		Skipped string `yaml:"-"`
+		Layers  []int  `yaml:"layers"`
+	}
+	want := other{Seed: 1 << 63, Layers: []int{1, 2}}
+	want.Model.Width, want.Model.Factor = 7, 0.5
+	got := other{Seed: 3}
+	got.Model.Width = 7
+	if err := Decode("o.yaml", []byte("seed: 9223372036854775808\nlayers: [1, 2]"), &got, "model.factor=0.5"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for text, want := range map[string]string{
+		"seed: -1":                   `o.yaml:1: seed: want a whole number, 0 or more, got "-1"`,
+		"model: {width: 3000000000}": `o.yaml:1: model.width: want a whole number, got "3000000000"`,
+		"width: 1":                   "o.yaml:1: width: unknown key; did you mean model.width?",
+		"skipped: x":                 "o.yaml:1: skipped: unknown key; known here: seed, model, layers",
+	} {
+		if err := Decode("o.yaml", []byte(text), &got); err == nil || err.Error() != want {
+			t.Errorf("%s\n got: %v\nwant: %s", text, err, want)
+		}
+	}
+}
+
 // Whatever the bytes, Parse returns, and what it accepts reads back from its own YAML.
 func FuzzParse(f *testing.F) {
 	for _, path := range []string{"../configs/own-data.yaml", "../configs/icons.yaml"} {

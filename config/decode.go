@@ -14,6 +14,7 @@ import (
 // decoder reads a YAML tree into a struct that holds the defaults. It goes its own way instead of the library's
 // because a mistake should name its whole key, all mistakes should be found at once, and 1.5 is no whole number.
 type decoder struct {
+	root    reflect.Type // of the whole, for suggestions
 	where   func(ast.Node) string
 	origin  map[string]string
 	anchors map[string]ast.Node
@@ -30,8 +31,6 @@ func (d *decoder) note(key string, n ast.Node) {
 		d.origin[key] = d.where(n)
 	}
 }
-
-func (d *decoder) config(c *Config, root ast.Node) { d.value(reflect.ValueOf(c).Elem(), root, "") }
 
 // resolve follows YAML anchors (&name) and aliases (*name).
 func (d *decoder) resolve(n ast.Node, key string) ast.Node {
@@ -98,7 +97,7 @@ func (d *decoder) mapping(v reflect.Value, n ast.Node, key string) {
 		}
 		field, ok := fieldByName(v, name)
 		if !ok {
-			d.fail(entry.Key, join(key, name), "%s", unknownKey(v.Type(), key, name))
+			d.fail(entry.Key, join(key, name), "%s", unknownKey(d.root, v.Type(), key, name))
 			continue
 		}
 		d.value(field, entry.Value, join(key, name))
@@ -159,14 +158,20 @@ func setScalar(v reflect.Value, text string) string {
 			return wrong()
 		}
 		v.SetBool(b)
-	case reflect.Int:
-		i, err := strconv.ParseInt(text, 0, strconv.IntSize)
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		i, err := strconv.ParseInt(text, 0, v.Type().Bits())
 		if err != nil {
 			return wrong()
 		}
 		v.SetInt(i)
-	case reflect.Float64:
-		f, err := strconv.ParseFloat(text, 64)
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		u, err := strconv.ParseUint(text, 0, v.Type().Bits())
+		if err != nil {
+			return wrong()
+		}
+		v.SetUint(u)
+	case reflect.Float32, reflect.Float64:
+		f, err := strconv.ParseFloat(text, v.Type().Bits())
 		if err != nil || math.IsNaN(f) || math.IsInf(f, 0) {
 			return wrong()
 		}
@@ -186,12 +191,14 @@ func describe(v reflect.Value) string {
 	switch v.Kind() {
 	case reflect.Bool:
 		return "true or false"
-	case reflect.Int:
-		return "a whole number"
-	case reflect.Float64:
+	case reflect.String:
+		return "a text"
+	case reflect.Float32, reflect.Float64:
 		return "a number"
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return "a whole number, 0 or more"
 	}
-	return "a text"
+	return "a whole number"
 }
 
 func kindOf(n ast.Node) string {

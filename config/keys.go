@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -16,7 +17,7 @@ func Keys() []string { return keysOf(reflect.TypeFor[Config](), "") }
 func keysOf(t reflect.Type, prefix string) []string {
 	var keys []string
 	for _, f := range reflect.VisibleFields(t) {
-		name := f.Tag.Get("yaml")
+		name := keyName(f)
 		if name == "" {
 			continue
 		}
@@ -34,10 +35,20 @@ func keysOf(t reflect.Type, prefix string) []string {
 	return keys
 }
 
+// keyName is what a field is called in YAML: its tag's name, by default the lower-cased Go name; "" for fields that
+// YAML doesn't have.
+func keyName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+	if !f.IsExported() || name == "-" {
+		return ""
+	}
+	return cmp.Or(name, strings.ToLower(f.Name))
+}
+
 func fieldNames(t reflect.Type) []string {
 	var names []string
 	for _, f := range reflect.VisibleFields(t) {
-		if name := f.Tag.Get("yaml"); name != "" {
+		if name := keyName(f); name != "" {
 			names = append(names, name)
 		}
 	}
@@ -46,7 +57,7 @@ func fieldNames(t reflect.Type) []string {
 
 func fieldByName(v reflect.Value, name string) (reflect.Value, bool) {
 	for _, f := range reflect.VisibleFields(v.Type()) {
-		if tag := f.Tag.Get("yaml"); tag != "" && tag == name {
+		if key := keyName(f); key != "" && key == name {
 			return v.FieldByIndex(f.Index), true
 		}
 	}
@@ -62,13 +73,13 @@ func join(prefix, name string) string {
 
 // unknownKey says which key was probably meant: a similar one beside it, the same one elsewhere, or any of those
 // that are known here.
-func unknownKey(t reflect.Type, prefix, name string) string {
+func unknownKey(root, t reflect.Type, prefix, name string) string {
 	names := fieldNames(t)
 	if near := nearest(name, names); near != "" {
 		return fmt.Sprintf("unknown key; did you mean %s?", join(prefix, near))
 	}
 	var elsewhere []string
-	for _, key := range Keys() {
+	for _, key := range keysOf(root, "") {
 		if key == name || strings.HasSuffix(key, "."+name) {
 			elsewhere = append(elsewhere, key)
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -38,26 +39,31 @@ func Load(path string, overrides ...string) (*Config, error) {
 func Parse(name string, data []byte, overrides ...string) (*Config, error) {
 	c := Default()
 	c.origin = map[string]string{"": name}
-	var errs []error
-	if err := c.decode(name, data); err != nil {
-		errs = append(errs, err)
+	if err := decode(reflect.ValueOf(&c).Elem(), c.origin, name, data, overrides); err != nil {
+		return nil, err
 	}
-	for _, o := range overrides {
-		if err := c.Set(o); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	// Values that weren't understood are still at their defaults: judging them would only confuse.
-	if len(errs) == 0 {
-		errs = append(errs, c.Validate())
-	}
-	if err := errors.Join(errs...); err != nil {
+	// Only now: values that weren't understood are still at their defaults, and judging those would confuse.
+	if err := c.Validate(); err != nil {
 		return nil, err
 	}
 	return &c, nil
 }
 
-func (c *Config) decode(name string, data []byte) error {
+// Decode reads YAML as strictly as Parse into v, a pointer to any struct of texts, numbers, booleans, structs and
+// slices of these, which holds the defaults.
+func Decode(name string, data []byte, v any, overrides ...string) error {
+	return decode(reflect.ValueOf(v).Elem(), nil, name, data, overrides)
+}
+
+func decode(v reflect.Value, origin map[string]string, name string, data []byte, overrides []string) error {
+	errs := []error{decodeYAML(v, origin, name, data)}
+	for _, o := range overrides {
+		errs = append(errs, set(v, origin, o))
+	}
+	return errors.Join(errs...)
+}
+
+func decodeYAML(v reflect.Value, origin map[string]string, name string, data []byte) error {
 	root, err := parseYAML(data)
 	if err != nil {
 		where, problem := name, err.Error()
@@ -69,10 +75,10 @@ func (c *Config) decode(name string, data []byte) error {
 		}
 		return &Error{Where: where, Problem: problem}
 	}
-	d := decoder{origin: c.origin, where: func(n ast.Node) string {
+	d := decoder{root: v.Type(), origin: origin, where: func(n ast.Node) string {
 		return fmt.Sprintf("%s:%d", name, n.GetToken().Position.Line)
 	}}
-	d.config(c, root)
+	d.value(v, root, "")
 	return errors.Join(d.errs...)
 }
 

@@ -14,14 +14,17 @@ import (
 // "eval.suites[0].source.path=data/x". Keys and types are checked as strictly as in a file; the whole is not
 // validated, since one override may need another.
 func (c *Config) Set(override string) error {
+	return set(reflect.ValueOf(c).Elem(), c.origin, override)
+}
+
+func set(v reflect.Value, origin map[string]string, override string) error {
 	where := fmt.Sprintf("--set %q", override)
 	key, text, ok := strings.Cut(override, "=")
 	if !ok {
 		return &Error{Where: where, Problem: "want key=value, such as train.lr=1e-5"}
 	}
 	key = strings.TrimSpace(key)
-	v := reflect.ValueOf(c).Elem()
-	prefix := ""
+	root, prefix := v.Type(), ""
 	for part := range strings.SplitSeq(key, ".") {
 		name, indices, _ := strings.Cut(part, "[")
 		if v.Kind() != reflect.Struct || v.Type() == reflect.TypeFor[List]() {
@@ -29,7 +32,7 @@ func (c *Config) Set(override string) error {
 		}
 		field, ok := fieldByName(v, name)
 		if !ok {
-			return &Error{Where: where, Key: join(prefix, name), Problem: unknownKey(v.Type(), prefix, name)}
+			return &Error{Where: where, Key: join(prefix, name), Problem: unknownKey(root, v.Type(), prefix, name)}
 		}
 		v, prefix = field, join(prefix, name)
 		if indices == "" {
@@ -46,7 +49,7 @@ func (c *Config) Set(override string) error {
 		v, prefix = v.Index(i), fmt.Sprintf("%s[%d]", prefix, i)
 	}
 
-	d := decoder{origin: c.origin, where: func(ast.Node) string { return where }}
+	d := decoder{root: root, origin: origin, where: func(ast.Node) string { return where }}
 	structured := strings.HasPrefix(strings.TrimSpace(text), "[")
 	isList := v.Type() == reflect.TypeFor[List]()
 	switch {
@@ -56,11 +59,11 @@ func (c *Config) Set(override string) error {
 		v.Set(reflect.ValueOf(List{Ref: text}))
 		d.note(prefix, nil)
 	case v.Kind() == reflect.Slice || isList:
-		root, err := parseYAML([]byte(text))
-		if err != nil || root == nil {
+		list, err := parseYAML([]byte(text))
+		if err != nil || list == nil {
 			return &Error{Where: where, Key: prefix, Problem: "want a list such as [a, b]"}
 		}
-		d.value(v, root, prefix)
+		d.value(v, list, prefix)
 	default:
 		// Taken literally: a prompt may hold any character that YAML would read as its own.
 		if problem := setScalar(v, text); problem != "" {
