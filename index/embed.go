@@ -1,0 +1,308 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"arf/dataset"
+	"arf/imaging"
+)
+
+// Encoder computes features of length 1.
+type Encoder interface {
+	// Images maps n preprocessed images [n, size, size, 3] to [n, dim].
+	Images(ctx context.Context, pixels []uint8, n int) ([]float32, error)
+	// Texts maps texts to [len(texts), dim].
+	Texts(ctx context.Context, texts []string) ([]float32, error)
+	Preprocess() imaging.Preprocess
+	Dim() int
+	// Hash identifies the model and how it computes.
+	Hash() (string, error)
+}
+
+// EmbedOptions are optional.
+type EmbedOptions struct {
+	BatchSize int // images at a time; 0 is 256
+	ShardRows int // samples a shard, the most that an interruption loses; 0 is 8192
+	Workers   int // decoding in parallel; 0 is one a CPU
+	// Texts embeds the samples' texts too. Samples without text get a row of
+	// zeros, which no search finds near.
+	Texts bool
+	// DataHash identifies the data; "" has Fingerprint compute it.
+	DataHash string
+	Progress func(done, total int) // samples; may be nil
+}
+
+// Embed writes the features of a dataset to dir, or what is missing of them,
+// and opens them. Samples that can't be decoded are left out. Features of other
+// inputs in dir are replaced; anything else in dir is left alone.
+func Embed(ctx context.Context, dir string, data dataset.Dataset, encoder Encoder, o EmbedOptions) (*Store, error) {
+	store, err := embed(ctx, dir, data, encoder, o)
+	if err != nil {
+		return nil, fmt.Errorf("features in %s: %w", dir, err)
+	}
+	return store, nil
+}
+
+func embed(ctx context.Context, dir string, data dataset.Dataset, encoder Encoder, o EmbedOptions) (*Store, error) {
+	if o.ShardRows == 0 {
+		o.ShardRows = 8192
+	}
+	if o.BatchSize == 0 {
+		o.BatchSize = 256
+	}
+	if o.ShardRows < 0 || o.BatchSize < 0 {
+		return nil, errors.New("shard rows and batch size can't be negative")
+	}
+	m := Manifest{Data: o.DataHash, Samples: data.Len(), ShardRows: o.ShardRows, Dim: encoder.Dim(), Texts: o.Texts}
+	var err error
+	if m.Model, err = encoder.Hash(); err != nil {
+		return nil, err
+	}
+	if m.Data == "" {
+		if m.Data, err = Fingerprint(ctx, data); err != nil {
+			return nil, err
+		}
+	}
+	m.Hash = fmt.Sprintf("%s %s %d %d %v", m.Model, m.Data, m.Samples, m.ShardRows, m.Texts)
+	w := &writer{dir: dir, data: data, encoder: encoder, o: o, shards: max(1, ceil(data.Len(), o.ShardRows))}
+	old, err := readManifest(dir)
+	if err != nil {
+		return nil, err
+	}
+	if old.Hash != m.Hash {
+		if made, _ := filepath.Glob(filepath.Join(dir, "metadata", "metadata_*.parquet")); old.Hash == "" && len(made) > 0 {
+			return nil, fmt.Errorf("it holds features without a %s, made elsewhere; choose another folder", manifestName)
+		}
+		if err := clearStore(dir); err != nil {
+			return nil, err
+		}
+	} else if old.Complete {
+		if store, err := Open(dir); err == nil {
+			return store, nil // else a file was damaged or removed
+		}
+	}
+	if err := writeManifest(dir, m); err != nil {
+		return nil, err
+	}
+	broken, err := w.run(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range w.shards {
+		rows, err := countRows(w.path("metadata", i, ".parquet"))
+		if err != nil {
+			return nil, err
+		}
+		m.Rows += rows
+	}
+	m.Complete, m.Skipped, m.Broken = true, m.Samples-m.Rows, broken.First
+	if err := writeManifest(dir, m); err != nil {
+		return nil, err
+	}
+	return Open(dir)
+}
+
+func readManifest(dir string) (Manifest, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return Manifest{}, err
+	}
+	m, err := openManifest(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Manifest{}, nil
+	}
+	return m, err
+}
+
+// clearStore removes features, and nothing else.
+func clearStore(dir string) error {
+	if err := os.Remove(filepath.Join(dir, manifestName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for name, ext := range map[string]string{"img_emb": ".npy", "text_emb": ".npy", "metadata": ".parquet"} {
+		files, err := filepath.Glob(filepath.Join(dir, name, name+"_*"+ext))
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			if err := os.Remove(f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// writer makes the shards that aren't there.
+type writer struct {
+	dir     string
+	data    dataset.Dataset
+	encoder Encoder
+	o       EmbedOptions
+	shards  int
+
+	// The shard in the making.
+	images, texts []float32
+	rows          []Row
+}
+
+// path is a shard's file, numbered as clip-retrieval does.
+func (w *writer) path(name string, shard int, ext string) string {
+	digits := int(math.Log10(float64(w.shards))) + 1
+	return filepath.Join(w.dir, name, fmt.Sprintf("%s_%0*d%s", name, digits, shard, ext))
+}
+
+// complete tells whether a shard's files are there and agree.
+func (w *writer) complete(shard int) bool {
+	rows, err := countRows(w.path("metadata", shard, ".parquet"))
+	if err != nil {
+		return false
+	}
+	image, err := openMatrix(w.path("img_emb", shard, ".npy"))
+	if err != nil || image.rows != rows || image.dim != w.encoder.Dim() {
+		return false
+	}
+	if w.o.Texts {
+		text, err := openMatrix(w.path("text_emb", shard, ".npy"))
+		return err == nil && text.rows == rows && text.dim == image.dim
+	}
+	return true
+}
+
+func (w *writer) run(ctx context.Context) (broken dataset.Problems, err error) {
+	for _, name := range []string{"img_emb", "text_emb", "metadata"} {
+		if name == "text_emb" && !w.o.Texts {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Join(w.dir, name), 0o755); err != nil {
+			return broken, err
+		}
+	}
+	var missing []int // numbers of samples
+	var shards []int
+	for i := range w.shards {
+		if w.complete(i) {
+			continue
+		}
+		shards = append(shards, i)
+		for n := i * w.o.ShardRows; n < min((i+1)*w.o.ShardRows, w.data.Len()); n++ {
+			missing = append(missing, n)
+		}
+	}
+	if len(missing) == 0 {
+		return broken, nil
+	}
+	rest, err := dataset.Subset(w.data, missing)
+	if err != nil {
+		return broken, err
+	}
+	pre := w.encoder.Preprocess()
+	loader, err := dataset.NewLoader(rest, dataset.Options{
+		BatchSize: w.o.BatchSize, Preprocess: pre, Epochs: 1, Workers: w.o.Workers,
+	})
+	if err != nil {
+		return broken, err
+	}
+	done := w.data.Len() - len(missing)
+	for batch, err := range loader.Batches(ctx) {
+		if err != nil {
+			return broken, err
+		}
+		images, err := w.encoder.Images(ctx, batch.Pixels, len(batch.Samples))
+		if err != nil {
+			return broken, named(err, batch)
+		}
+		texts, err := w.encodeTexts(ctx, batch)
+		if err != nil {
+			return broken, named(err, batch)
+		}
+		dim, bytes := w.encoder.Dim(), pre.Bytes()
+		for i, s := range batch.Samples {
+			number := missing[batch.Index[i]]
+			// Shards that end before this sample have all their rows.
+			for len(shards) > 0 && number >= (shards[0]+1)*w.o.ShardRows {
+				if err := w.flush(shards[0]); err != nil {
+					return broken, err
+				}
+				shards = shards[1:]
+			}
+			w.images = append(w.images, images[i*dim:(i+1)*dim]...)
+			if w.o.Texts {
+				w.texts = append(w.texts, texts[i*dim:(i+1)*dim]...)
+			}
+			w.rows = append(w.rows, rowOf(s, number, batch.Pixels[i*bytes:(i+1)*bytes], pre.ImageSize))
+		}
+		if w.o.Progress != nil && len(batch.Samples) > 0 {
+			w.o.Progress(done+batch.Index[len(batch.Index)-1]+1, w.data.Len())
+		}
+		batch.Release()
+	}
+	for _, shard := range shards {
+		if err := w.flush(shard); err != nil {
+			return broken, err
+		}
+	}
+	if w.o.Progress != nil {
+		w.o.Progress(w.data.Len(), w.data.Len())
+	}
+	return loader.Broken(), nil
+}
+
+// named says among which samples an encoder failed.
+func named(err error, batch *dataset.Batch) error {
+	if len(batch.Samples) == 0 || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("samples %s to %s: %w", strconv.Quote(batch.Samples[0].Key), strconv.Quote(batch.Samples[len(batch.Samples)-1].Key), err)
+}
+
+// encodeTexts leaves rows of zeros for samples without text.
+func (w *writer) encodeTexts(ctx context.Context, batch *dataset.Batch) ([]float32, error) {
+	if !w.o.Texts {
+		return nil, nil
+	}
+	var texts []string
+	for _, s := range batch.Samples {
+		if s.Text != "" {
+			texts = append(texts, s.Text)
+		}
+	}
+	features, err := w.encoder.Texts(ctx, texts)
+	if err != nil || len(texts) == len(batch.Samples) {
+		return features, err
+	}
+	dim := w.encoder.Dim()
+	out := make([]float32, len(batch.Samples)*dim)
+	for i, s := range batch.Samples {
+		if s.Text != "" {
+			copy(out[i*dim:(i+1)*dim], features)
+			features = features[dim:]
+		}
+	}
+	return out, nil
+}
+
+// flush writes the shard in the making; the metadata last, so that a shard with
+// metadata has all of it.
+func (w *writer) flush(shard int) error {
+	dim := w.encoder.Dim()
+	if err := writeMatrix(w.path("img_emb", shard, ".npy"), w.images, dim); err != nil {
+		return err
+	}
+	if w.o.Texts {
+		if err := writeMatrix(w.path("text_emb", shard, ".npy"), w.texts, dim); err != nil {
+			return err
+		}
+	}
+	if err := writeRows(w.path("metadata", shard, ".parquet"), w.rows); err != nil {
+		return err
+	}
+	w.images, w.texts, w.rows = w.images[:0], w.texts[:0], w.rows[:0]
+	return nil
+}
