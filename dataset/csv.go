@@ -58,6 +58,7 @@ func readCSV(r io.Reader, source Source) (*table, error) {
 	}
 	reader := csv.NewReader(r)
 	reader.Comma = comma
+	reader.LazyQuotes = comma == '\t' // TSV texts have bare quotes
 	reader.ReuseRecord = true
 	header, err := reader.Read()
 	if err == io.EOF {

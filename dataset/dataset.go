@@ -214,6 +214,5 @@ func readImage(path string) ([]byte, error) {
 
 var imageExtensions = map[string]bool{
 	".png": true, ".jpg": true, ".jpeg": true, ".jpe": true, ".jfif": true, ".webp": true,
-	".gif": true, ".tif": true, ".tiff": true, ".bmp": true, ".svg": true,
 	".avif": true, ".heic": true, ".heif": true,
 }

@@ -81,14 +81,14 @@ func indexTar(r io.ReaderAt, size int64, name string, shard int32, problems *Pro
 			continue
 		}
 		p := part{window.at, h.Size}
+		key, ext := splitKey(strings.TrimPrefix(h.Name, "./"))
 		if p.offset+p.size > size {
 			problems.add("%s: %s: the file is cut short", name, h.Name)
-			if current != nil {
+			if current != nil && current.key == key {
 				samples, current = samples[:len(samples)-1], nil
 			}
 			break
 		}
-		key, ext := splitKey(strings.TrimPrefix(h.Name, "./"))
 		if key == "" || strings.HasSuffix(key, "/") {
 			continue // hidden files
 		}

@@ -1,0 +1,123 @@
+package dataset
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestCSV(t *testing.T) {
+	root := tree(t, map[string]string{
+		"img/a.png": "A", "img/b c.png": "B",
+		"list.csv":  "\uFEFFid,Image_Path,caption,class\n1,img/a.png,\"A cat, sitting\",cat\n2,img/b c.png,\"two\nlines\",dog\n\n3,img/a.png,,cat\n",
+		"list.tsv":  "filepath\ttitle\nimg/a.png\tone \"quoted\" word\n",
+		"semi.csv":  "file;words;k\na.png;x;1\nb c.png;y;0\n",
+		"label.csv": "path,label\nimg/a.png,1\nimg/a.png,0\n",
+		"both.csv":  "path,class,label\nimg/a.png,cat,1\nimg/a.png,dog,0\n",
+	})
+	at := func(name string) string { return filepath.Join(root, name) }
+	d := open(t, Source{Path: at("list.csv")})
+	want := []string{"img/a.png:0:cat", "img/b c.png:1:dog", "img/a.png:0:cat"}
+	if got := keys(t, d); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	s, err := d.Sample(1)
+	if err != nil || string(s.Image) != "B" || s.Text != "two\nlines" || !slices.Equal(s.Texts, []string{"two\nlines"}) {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if s, err := d.Sample(2); err != nil || s.Text != "" || s.Texts != nil {
+		t.Errorf("%+v, %v", s, err)
+	}
+	d = open(t, Source{Path: at("list.csv"), RequireText: true})
+	if _, err := d.Sample(0); err != nil {
+		t.Error(err)
+	}
+	_, err = d.Sample(2)
+	wantError(t, "no text", err, "img/a.png", "no text")
+	_, err = Describe(d, 2)
+	wantError(t, "no text", err, "no text")
+
+	d = open(t, Source{Path: at("semi.csv"), Separator: ";", ImageColumn: "file", TextColumn: "words", LabelColumn: "k",
+		Root: at("img"), Classes: []string{"zero", "one"}})
+	if got := keys(t, d); !slices.Equal(got, []string{"a.png:1:one", "b c.png:0:zero"}) {
+		t.Errorf("%q", got)
+	}
+	if s, err := d.Sample(1); err != nil || string(s.Image) != "B" || s.Text != "y" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	d = open(t, Source{Path: at("label.csv")})
+	if got := keys(t, d); !slices.Equal(got, []string{"img/a.png:1:", "img/a.png:0:"}) || Classes(d) != nil {
+		t.Errorf("%q", got)
+	}
+	d = open(t, Source{Path: at("both.csv")})
+	if got := keys(t, d); !slices.Equal(got, []string{"img/a.png:1:cat", "img/a.png:0:dog"}) || !slices.Equal(Classes(d), []string{"dog", "cat"}) {
+		t.Errorf("%q %q", got, Classes(d))
+	}
+}
+
+func TestTSVQuotes(t *testing.T) {
+	root := tree(t, map[string]string{"list.tsv": "filepath\ttitle\nimg/a.png\tone \"quoted\" word\nb.png\t5\" disk\n"})
+	d := open(t, Source{Path: filepath.Join(root, "list.tsv")})
+	for i, want := range []string{`one "quoted" word`, `5" disk`} {
+		if s, err := Describe(d, i); err != nil || s.Text != want {
+			t.Errorf("%q, %v; want %q", s.Text, err, want)
+		}
+	}
+}
+
+func TestCSVErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		content string
+		source  Source
+		want    []string
+	}{
+		"empty":          {"", Source{}, []string{"empty file", "header"}},
+		"header only":    {"image,text\n", Source{}, []string{"no samples"}},
+		"no image":       {"a,b\n1,2\n", Source{}, []string{"line 1", `"a", "b"`, "image_column"}},
+		"wrong column":   {"image,text\nx,y\n", Source{TextColumn: "words"}, []string{"line 1", `"words"`, `"image", "text"`}},
+		"wrong comma":    {"image;text\nx;y\n", Source{}, []string{"line 1", `"image;text"`}},
+		"short line":     {"image,text\na.png,x\nb.png\n", Source{}, []string{"line 3", "columns"}},
+		"empty path":     {"image,text\na.png,x\n ,x\n", Source{}, []string{"line 3, column 1 (image)", "no image path"}},
+		"quote":          {"image,text\na.png,x\"y\n", Source{}, []string{"line 2", "column"}},
+		"open quote":     {"image,text\na.png,\"y\n", Source{}, []string{"line"}},
+		"url":            {"image,text\nhttp://x/a.png,y\n", Source{}, []string{"line 2, column 1 (image)", "URL"}},
+		"bytes":          {"image,text\na.png,\xff\xfe\n", Source{}, []string{"line 2, column 7 (text)", "UTF-8"}},
+		"label":          {"image,label\na.png,cat\n", Source{}, []string{"line 2, column 7 (label)", `"cat"`}},
+		"negative label": {"image,label\na.png,-1\n", Source{}, []string{"line 2", `"-1"`}},
+		"no class":       {"image,class\na.png,\n", Source{}, []string{"line 2, column 7 (class)"}},
+		"two labels":     {"image,class,label\na,x,0\nb,x,1\n", Source{}, []string{`"x"`, "0 and 1"}},
+		"shared label":   {"image,class,label\na,x,0\nb,y,0\n", Source{}, []string{`"x" and "y"`, "label 0"}},
+		"gap":            {"image,class,label\na,x,0\nb,y,2\n", Source{}, []string{"no class has label 1"}},
+		"huge label":     {"image,class,label\na,x,999999999\n", Source{}, []string{"999999999"}},
+		"label above":    {"image,label\na,3\n", Source{Classes: []string{"x"}}, []string{"label 3", "1 classes"}},
+		"unknown class":  {"image,class\na,x\n", Source{Classes: []string{"y"}}, []string{`"x"`}},
+		"missing class":  {"image,class\na,x\n", Source{Classes: []string{"x", "y"}}, []string{`"y"`}},
+		"separator":      {"image\na\n", Source{Separator: "ab"}, []string{`"ab"`, "one character"}},
+	} {
+		root := tree(t, map[string]string{"list.csv": c.content})
+		c.source.Path = filepath.Join(root, "list.csv")
+		_, err := Open(c.source)
+		wantError(t, name, err, append(c.want, "list.csv")...)
+	}
+	_, err := Open(Source{Path: "none.csv"})
+	wantError(t, "no file", err, "none.csv")
+}
+
+func FuzzCSV(f *testing.F) {
+	f.Add("image,text,class,label\na.png,\"x\ny\",cat,0\n", "")
+	f.Add("\uFEFFpath\ttitle\na\tb\n", "tab")
+	f.Add("path;label\na;1\n", ";")
+	f.Fuzz(func(t *testing.T, content, separator string) {
+		d, err := readCSV(strings.NewReader(content), Source{Separator: separator})
+		if err != nil {
+			return
+		}
+		for i := range d.Len() {
+			s, err := d.describe(i)
+			if err != nil || s.Key == "" || s.Label < -1 || s.Class != "" && d.classes[s.Label] != s.Class {
+				t.Errorf("%+v, %v", s, err)
+			}
+		}
+	})
+}
