@@ -5,11 +5,10 @@ import (
 	"os"
 
 	"arf/clip"
+	"arf/config"
 	"arf/dataset"
 	"arf/imaging"
 	"arf/nn"
-
-	"github.com/goccy/go-yaml"
 )
 
 // Config is the file that describes a pretraining; configs/pretrain-icon-clip.yaml
@@ -56,15 +55,15 @@ type Config struct {
 	} `yaml:"train"`
 }
 
-// ReadConfig reads a file strictly: unknown keys are errors that show the line.
+// ReadConfig reads a file as strictly as a run's config.
 func ReadConfig(path string) (Config, error) {
 	var c Config
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return c, err
 	}
-	if err := yaml.UnmarshalWithOptions(data, &c, yaml.Strict()); err != nil {
-		return c, fmt.Errorf("%s: %w", path, err)
+	if err := config.Decode(path, data, &c); err != nil {
+		return c, err
 	}
 	t := c.Train
 	for _, f := range []struct {
