@@ -79,7 +79,7 @@ func niceStep(lo, hi float64, n int) float64 {
 // niceAxis widens [lo, hi] to round ticks, about n of them. With one value, or
 // none, it makes some room around it.
 func niceAxis(lo, hi float64, n int, from, to float64, label func(v, step float64) string) (axis, []tick) {
-	if !(hi > lo) {
+	if !(hi-lo > 1e-7*math.Max(math.Abs(lo), math.Abs(hi))) {
 		pad := math.Max(math.Abs(lo)*0.1, 1e-3)
 		lo, hi = lo-pad, hi+pad
 	}

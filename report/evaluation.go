@@ -86,13 +86,18 @@ func (e *Evaluation) check() error {
 	return nil
 }
 
-// standardError of acc1: the file's, else the binomial one.
+// standardError of acc1: the file's, else the binomial one; NaN when neither is
+// known. An accuracy of 0 or 1 has a binomial error of 0, which would claim
+// certainty of few images: there it is that of Laplace's (np+1)/(n+2).
 func (e *Evaluation) standardError() float64 {
-	if e.StandardError != nil {
+	if e.StandardError != nil && *e.StandardError > 0 {
 		return *e.StandardError
 	}
-	p := value(e.Metrics.Acc1)
-	return math.Sqrt(p * (1 - p) / float64(e.Images)) // NaN when either is unknown
+	p, n := value(e.Metrics.Acc1), float64(e.Images)
+	if p == 0 || p == 1 {
+		p = (n*p + 1) / (n + 2)
+	}
+	return math.Sqrt(p * (1 - p) / n)
 }
 
 // value of an optional number; NaN when it is missing.

@@ -5,6 +5,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -107,6 +108,14 @@ type jsonResult struct {
 // WriteJSON writes everything that the report says, and the numbers behind it.
 // Accuracies are in [0,1]; what isn't known is null.
 func (r *Run) WriteJSON(path string) error {
+	data, err := encode(r.document())
+	if err != nil {
+		return fmt.Errorf("report: encode %s: %w", path, err)
+	}
+	return writeFile(path, data)
+}
+
+func (r *Run) document() jsonReport {
 	doc := jsonReport{Name: r.Name, Info: r.Info, Methods: r.Methods, Seeds: r.Seeds, Results: r.results(), Warnings: r.Warnings}
 	for _, s := range r.Suites {
 		doc.Suites = append(doc.Suites, jsonSuite{s.Name, s.Role, s.Images, s.Classes})
@@ -136,11 +145,7 @@ func (r *Run) WriteJSON(path string) error {
 		}
 		doc.Drift = append(doc.Drift, jsonDrift{d.Method, number(d.ImageCosine), number(d.TextCosine), recall})
 	}
-	data, err := encode(doc)
-	if err != nil {
-		return fmt.Errorf("report: encode %s: %w", path, err)
-	}
-	return writeFile(path, data)
+	return doc
 }
 
 func jsonAxes(axes []Axis) []jsonAxis {
@@ -191,7 +196,14 @@ func (r *Run) alphas(method string) []float64 {
 // are in [0,1]; what isn't known is empty.
 func (r *Run) WriteCSV(path string) error {
 	var b bytes.Buffer
-	w := csv.NewWriter(&b)
+	if err := r.writeCSV(&b); err != nil {
+		return fmt.Errorf("report: encode %s: %w", path, err)
+	}
+	return writeFile(path, b.Bytes())
+}
+
+func (r *Run) writeCSV(out io.Writer) error {
+	w := csv.NewWriter(out)
 	header := []string{"method", "seed", "alpha", "suite", "role", "num_images"}
 	for _, m := range metrics {
 		header = append(header, m.Key)
@@ -211,8 +223,5 @@ func (r *Run) WriteCSV(path string) error {
 		w.Write(append(record, text(e.Error)))
 	}
 	w.Flush()
-	if err := w.Error(); err != nil {
-		return fmt.Errorf("report: encode %s: %w", path, err)
-	}
-	return writeFile(path, b.Bytes())
+	return w.Error()
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,11 +63,21 @@ type fixture struct {
 	anchors bool
 	info    bool
 	images  int // finetune images in the anchors
+	alphas  int // WiSE-FT steps from 0 to 1
+	steps   int // of training
 	classes func(i int) string
 }
 
+// fullFixture has every part and every method.
 func fullFixture(seeds int) fixture {
-	return fixture{methods: fixtureMethods, seeds: seeds, wise: true, drift: true, train: true, anchors: true, info: true, images: 202}
+	return fixture{methods: fixtureMethods, seeds: seeds, wise: true, drift: true, train: true, anchors: true, info: true, images: 202, alphas: 10, steps: 1100}
+}
+
+// smallFixture has every part and is quick to write.
+func smallFixture(seeds int) fixture {
+	f := fullFixture(seeds)
+	f.methods, f.images, f.alphas, f.steps = []string{"zeroshot", "flyp", "arf"}, 12, 4, 40
+	return f
 }
 
 // className names class i; beyond the list, numbered.
@@ -96,8 +107,8 @@ func (f fixture) write(t testing.TB) string {
 				if !f.wise || method == Pretrained || method != "flyp" && method != "arf" {
 					continue
 				}
-				for i := range 11 {
-					alpha := float64(i) / 10
+				for i := range f.alphas + 1 {
+					alpha := float64(i) / float64(f.alphas)
 					writeJSON(t, filepath.Join(folder, fmt.Sprintf("wise-%g", alpha), s.name+".json"), f.evaluation(s, method, seed, alpha))
 				}
 			}
@@ -108,7 +119,7 @@ func (f fixture) write(t testing.TB) string {
 				writeJSON(t, filepath.Join(folder, "drift.json"), fixtureDrift(method, seed))
 			}
 			if f.train {
-				writeLines(t, filepath.Join(dir, "train", method, fmt.Sprintf("seed-%d", seed), "metrics.jsonl"), fixtureSteps(method, seed))
+				writeLines(t, filepath.Join(dir, "train", method, fmt.Sprintf("seed-%d", seed), "metrics.jsonl"), fixtureSteps(method, seed, f.steps))
 			}
 		}
 	}
@@ -190,12 +201,11 @@ func fixtureDrift(method string, seed int) map[string]any {
 	return d
 }
 
-func fixtureSteps(method string, seed int) []any {
+func fixtureSteps(method string, seed, steps int) []any {
 	r := random(method, seed, "steps")
 	var out []any
-	const steps = 1100
 	for step := range steps {
-		x := float64(step) / steps
+		x := float64(step) / float64(steps)
 		loss := 1.9*math.Exp(-3*x) + 0.45 + 0.12*r.NormFloat64()
 		line := map[string]any{"step": step, "epoch": 10 * x, "loss": loss, "loss_class": loss,
 			"lr": 3e-4 * math.Min(1, x*22) * 0.5 * (1 + math.Cos(math.Pi*x)), "logit_scale": 41 - 3*x + 0.02*float64(seed),
@@ -290,7 +300,13 @@ func (drawnImages) PoolImage(key string) ([]byte, error) {
 	return drawn(key, color.RGBA{uint8(r.IntN(160)), uint8(r.IntN(160)), uint8(r.IntN(160)), 255})
 }
 
+// drawings keeps what was drawn: most of the tests show the same pictures.
+var drawings sync.Map
+
 func drawn(key string, ink color.Color) ([]byte, error) {
+	if old, ok := drawings.Load(key); ok {
+		return old.([]byte), nil
+	}
 	r := random(key)
 	m := image.NewRGBA(image.Rect(0, 0, 64, 64))
 	n, inner, turn := float64(3+r.IntN(6)), 0.35+0.5*r.Float64(), r.Float64()*6
@@ -306,7 +322,8 @@ func drawn(key string, ink color.Color) ([]byte, error) {
 		}
 	}
 	var b bytes.Buffer
-	err := png.Encode(&b, m)
+	err := (&png.Encoder{CompressionLevel: png.BestSpeed}).Encode(&b, m)
+	drawings.Store(key, b.Bytes())
 	return b.Bytes(), err
 }
 

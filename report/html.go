@@ -6,9 +6,9 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"math"
 	"slices"
 	"strings"
@@ -159,23 +159,30 @@ type galleryView struct {
 // WriteHTML writes the report as one file that needs nothing else: no network,
 // no other file. It replaces path in one step.
 func (r *Run) WriteHTML(path string) error {
-	p, err := r.page()
-	if err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
 	file, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
 	if err != nil {
 		return fmt.Errorf("report: write %s: %w", path, err)
 	}
 	defer file.Cleanup()
-	out := bufio.NewWriter(file)
-	if err := errors.Join(pageTemplate.Execute(out, p), out.Flush()); err != nil {
+	if err := r.writeHTML(file); err != nil {
 		return fmt.Errorf("report: write %s: %w", path, err)
 	}
 	if err := file.CloseAtomicallyReplace(); err != nil {
 		return fmt.Errorf("report: write %s: %w", path, err)
 	}
 	return nil
+}
+
+func (r *Run) writeHTML(w io.Writer) error {
+	p, err := r.page()
+	if err != nil {
+		return err
+	}
+	out := bufio.NewWriter(w)
+	if err := pageTemplate.Execute(out, p); err != nil {
+		return err
+	}
+	return out.Flush()
 }
 
 // Look is the marker and colour of a method.

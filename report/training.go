@@ -48,6 +48,12 @@ var quantities = []quantity{
 	{"gradient norm", func(s *step) *float64 { return s.GradNorm }},
 }
 
+// No run takes more steps; a larger number is a broken file.
+const mostSteps = 1 << 40
+
+// Beyond this size a loss has no meaning, and its mean may overflow.
+const mostValue = 1e100
+
 // training is metrics.jsonl of one finetuning, by ascending step.
 type training struct {
 	steps []step
@@ -89,10 +95,10 @@ func (r *Run) readTraining(name string) (*training, error) {
 			}
 			return err
 		}
-		if s.Step == nil {
-			return fmt.Errorf("%s, line %d: field step is missing", name, line)
+		if s.Step == nil || *s.Step < 0 || *s.Step > mostSteps {
+			return fmt.Errorf("%s, line %d: field step is missing or no count of steps", name, line)
 		}
-		if s.Loss == nil {
+		if s.Loss == nil || math.Abs(*s.Loss) > mostValue {
 			if notFinite++; notFinite == 1 {
 				firstBad = *s.Step
 			}
@@ -161,7 +167,7 @@ func (r *Run) trainingSummary(method string) trainingSummary {
 	var losses, rates []float64
 	for _, t := range r.training[method] {
 		for i, s := range t.steps {
-			if s.Loss != nil && i >= len(t.steps)*9/10 {
+			if s.Loss != nil && math.Abs(*s.Loss) <= mostValue && i >= len(t.steps)*9/10 {
 				losses = append(losses, *s.Loss)
 			}
 			if s.Rate != nil {
@@ -226,7 +232,7 @@ func (r *Run) band(method string, q quantity) (b band, ok bool) {
 		for i := range r.training[method][seed].steps {
 			s := &r.training[method][seed].steps[i]
 			v := q.of(s)
-			if v == nil || *s.Step < 0 {
+			if v == nil || math.Abs(*v) > mostValue {
 				continue
 			}
 			bin := min(int(float64(*s.Step)/width), count-1)

@@ -25,6 +25,10 @@ const (
 // z95 is the normal quantile of a two-sided 95% interval.
 const z95 = 1.959964
 
+// Margin is the loss, as a share, that still counts as none. Without a margin,
+// a test set too small to show a loss would pass for a proof that there is none.
+const Margin = 0.01
+
 // minClusters is the number of classes from which the clustered error is used;
 // below it, the estimate is itself too noisy (Cameron & Miller 2015 call 20 to
 // 50 clusters few).
@@ -91,7 +95,8 @@ func (r *Run) difference(base, method string, alpha float64, suites []Suite) Dif
 
 // clusteredVariance of the mean over suites of (accuracy − base accuracy): each
 // class adds up its share of the deviations, and these sums are the independent
-// draws. ok is false when accuracies per class are missing or few.
+// draws. ok is false when accuracies per class are missing or few, or when no
+// class differs from another, which says nothing of the error.
 func (r *Run) clusteredVariance(base, method string, alpha float64, suites []Suite) (variance float64, ok bool) {
 	residual := map[string]float64{}
 	for _, s := range suites {
@@ -120,7 +125,7 @@ func (r *Run) clusteredVariance(base, method string, alpha float64, suites []Sui
 		variance += residual[name] * residual[name]
 	}
 	c := float64(len(residual))
-	return variance * c / (c - 1), true
+	return variance * c / (c - 1), variance > 0
 }
 
 // Axis is one of the three questions: did it learn, does it stand shifts, does
@@ -201,8 +206,9 @@ func (r *Run) axes(base, method string) []Axis {
 }
 
 // State is "unknown" when nothing could be compared, "worse" when an average
-// lost, "mixed" when only single test sets did, "partial" when there is no loss
-// but not everything was tested, else "ok".
+// lost, "mixed" when only single test sets did, "unclear" when a loss beyond
+// Margin can't be ruled out, "partial" when there is no loss but not everything
+// was tested, else "ok".
 func (v Verdict) State() string {
 	missing := len(v.labels(Unmeasured))
 	switch {
@@ -212,6 +218,8 @@ func (v Verdict) State() string {
 		return "worse"
 	case len(v.Worse) > 0:
 		return "mixed"
+	case len(v.possible(Margin)) > 0:
+		return "unclear"
 	case missing > 0:
 		return "partial"
 	}
@@ -231,6 +239,12 @@ func (v Verdict) Headline() string {
 			names = append(names, a.Label)
 		}
 		return "In part. " + upperFirst(list(names)) + " got worse."
+	case "unclear":
+		var names []string
+		for _, a := range v.possible(Margin) {
+			names = append(names, sentence(a.Label))
+		}
+		return "Not clear. " + upperFirst(list(names)) + " may have lost more than 1 point."
 	case "partial":
 		return "No measurable loss on " + list(append(v.labels(Better), v.labels(Unclear)...)) + "."
 	}
@@ -244,12 +258,30 @@ func (v Verdict) Detail() string {
 	for _, a := range v.Worse {
 		parts = append(parts, fmt.Sprintf("%s lost %s points.", upperFirst(a.Label), points(-a.Difference.Delta)))
 	}
-	for _, a := range v.Axes {
-		if d := a.Difference; d.Call() == Unclear {
-			parts = append(parts, fmt.Sprintf("A loss of up to %s points on %s can't be ruled out.", points(-d.Low()), sentence(a.Label)))
+	var possible []string
+	for _, a := range v.possible(0) {
+		if math.IsNaN(a.Difference.Error) {
+			parts = append(parts, "The error of "+sentence(a.Label)+" is unknown.")
+			continue
 		}
+		possible = append(possible, fmt.Sprintf("%s points on %s", points(-a.Difference.Low()), sentence(a.Label)))
+	}
+	if len(possible) > 0 {
+		parts = append(parts, "Not ruled out: a loss of up to "+list(possible)+".")
 	}
 	return strings.Join(parts, " ")
+}
+
+// possible lists the axes without a clear change on which a loss beyond margin
+// can't be ruled out.
+func (v Verdict) possible(margin float64) []Axis {
+	var out []Axis
+	for _, a := range v.Axes {
+		if d := a.Difference; d.Call() == Unclear && !(d.Low() >= -margin) {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 func (v Verdict) labels(c Call) []string { return labels(v.Axes, c) }
