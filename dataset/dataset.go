@@ -3,7 +3,15 @@
 //
 // A [Dataset] gives samples by number, so that a shuffle is over all of it and
 // reproducible, and a run can go on at any step. [Open] makes one from a
-// [Source]; [NewLoader] decodes, augments and batches in parallel.
+// [Source]; [NewLoader] decodes, augments and batches in parallel:
+//
+//	data, err := dataset.Open(dataset.Source{Path: "pool/{00000..00009}.tar"})
+//	…
+//	loader, err := dataset.NewLoader(data, dataset.Options{
+//		BatchSize: 256, Shuffle: true, Preprocess: imaging.CLIP(224),
+//	})
+//	…
+//	for batch, err := range loader.Batches(ctx) {
 package dataset
 
 import (
