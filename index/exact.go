@@ -116,26 +116,20 @@ func better(a, b hit) int {
 // merge takes the best of scores [len(best), rows from first on] into best.
 func merge(best [][]hit, scores *torch.Tensor, first, k int) {
 	columns := scores.Dim(1)
-	take := min(k, columns)
+	// topk picks any of the rows that tie for the last place, so one more is
+	// taken: where it ties with the k-th, the whole row is looked at here.
+	take := min(k+1, columns)
 	values, indices := scores.TopK(take)
 	v, ix := torch.To[float32](values), torch.To[int64](indices)
-	// topk picks any of the rows that tie for the last place. Where more tie
-	// than it took, the row's scores are looked at here.
-	var ties, taken []float32
-	if take < columns {
-		last := values.Narrow(1, take-1, 1)
-		ties = torch.To[float32](scores.Eq(last).Cast(torch.Float32).SumDim(1, false))
-		taken = torch.To[float32](values.Eq(last).Cast(torch.Float32).SumDim(1, false))
-	}
 	for q := range best {
 		top, rows := v[q*take:(q+1)*take], ix[q*take:(q+1)*take]
 		if len(best[q]) == k && top[0] <= best[q][k-1].score {
 			continue // earlier rows win ties
 		}
 		hits := best[q]
-		if ties != nil && ties[q] > taken[q] {
+		if take > k && top[k] == top[k-1] {
 			for c, s := range torch.To[float32](scores.Select(0, q)) {
-				if s >= top[take-1] {
+				if s >= top[k] {
 					hits = append(hits, hit{s, int32(first + c)})
 				}
 			}

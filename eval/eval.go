@@ -1,0 +1,317 @@
+// Package eval measures models: zero-shot and linear classification on suites
+// of test sets, the drift of features on image-text pairs, and the models
+// between a pretrained and a finetuned one (WiSE-FT).
+//
+//	evaluator, err := eval.New(suites, eval.Options{})
+//	results, err := evaluator.Evaluate(ctx, model, nil)
+//
+// An Evaluator reads each dataset once a model, whatever the number of suites
+// on it, and can keep decoded images for the next model.
+package eval
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"arf/clip"
+	"arf/dataset"
+	"arf/imaging"
+	"arf/torch"
+)
+
+// Options are optional.
+type Options struct {
+	BatchSize int // images at a time; 0 is 256
+	Workers   int // decoding in parallel; 0 is one a CPU
+	// Precision of the towers: torch.BFloat16 or torch.Float32 (the zero value
+	// too). Logits are float32.
+	Precision torch.DType
+	// CacheBytes bounds the memory that each dataset's decoded images may take
+	// between models; 0 keeps none.
+	CacheBytes int64
+	// Head classifies the suites whose classes it has all; the others, and all
+	// when it is nil, have a zero-shot head. It is for Evaluate only; an
+	// Evaluator's method takes it with the model.
+	Head     *Head
+	Progress func(done, total int) // images of all datasets; may be nil
+	Log      *slog.Logger          // gets broken images; nil is slog.Default
+}
+
+// Evaluator runs models over suites.
+type Evaluator struct {
+	suites []*suite
+	passes []*pass
+	o      Options
+}
+
+// suite is a Suite and where its images are.
+type suite struct {
+	Suite
+	classes []Class // that compete
+	labels  []int32 // by the pass's images: the class, or −1 for left out
+	leftOut int
+}
+
+// pass is one reading of a dataset for all suites on it.
+type pass struct {
+	data   dataset.Dataset // the images that any suite wants
+	suites []*suite
+	broken int // that couldn't be described
+
+	loader     *dataset.Loader
+	preprocess imaging.Preprocess
+}
+
+// New checks the suites: their classes, templates and masks, and that every
+// image's class is known. Classes are matched by name.
+func New(suites []Suite, o Options) (*Evaluator, error) {
+	if o.BatchSize == 0 {
+		o.BatchSize = 256
+	}
+	e := &Evaluator{o: o}
+	for _, s := range suites {
+		own := &suite{Suite: s}
+		var err error
+		if own.classes, err = s.competing(); err != nil {
+			return nil, fmt.Errorf("suite %s: %w", s.Name, err)
+		}
+		e.suites = append(e.suites, own)
+		i := slices.IndexFunc(e.passes, func(p *pass) bool { return same(p.data, s.Data) })
+		if i < 0 {
+			i = len(e.passes)
+			e.passes = append(e.passes, &pass{data: s.Data})
+		}
+		e.passes[i].suites = append(e.passes[i].suites, own)
+	}
+	for _, p := range e.passes {
+		if err := p.label(); err != nil {
+			return nil, err
+		}
+	}
+	return e, nil
+}
+
+// label finds every image's class in each suite, and drops the images that no
+// suite wants.
+func (p *pass) label() error {
+	index := make([]map[string]int32, len(p.suites))
+	for k, s := range p.suites {
+		index[k] = make(map[string]int32, len(s.classes))
+		for i, c := range s.classes {
+			index[k][c.Name] = int32(i)
+		}
+	}
+	var wanted []int
+	labels := make([]int32, len(p.suites))
+	for i := range p.data.Len() {
+		sample, err := dataset.Describe(p.data, i)
+		if err != nil {
+			p.broken++
+			continue
+		}
+		keep := false
+		for k, s := range p.suites {
+			label, ok := index[k][sample.Class]
+			switch {
+			case ok:
+				labels[k], keep = label, true
+			case s.ClassMask != nil:
+				labels[k] = -1
+				s.leftOut++
+			case sample.Class == "":
+				return fmt.Errorf("suite %s: image %s has no class", s.Name, sample.Key)
+			default:
+				return fmt.Errorf("suite %s: image %s is of class %q, which isn't among the suite's %d classes; add it, or set a class mask to leave it out",
+					s.Name, sample.Key, sample.Class, len(s.classes))
+			}
+		}
+		if !keep {
+			continue
+		}
+		wanted = append(wanted, i)
+		for k, s := range p.suites {
+			s.labels = append(s.labels, labels[k])
+		}
+	}
+	if len(wanted) == 0 {
+		return fmt.Errorf("suite %s: no image is of a class that competes", p.suites[0].Name)
+	}
+	var err error
+	if len(wanted) < p.data.Len() {
+		p.data, err = dataset.Subset(p.data, wanted)
+	}
+	return err
+}
+
+// Evaluate classifies one suite.
+func Evaluate(ctx context.Context, model *clip.Model, s Suite, o Options) (*Result, error) {
+	e, err := New([]Suite{s}, o)
+	if err != nil {
+		return nil, err
+	}
+	results, err := e.Evaluate(ctx, model, o.Head)
+	if err != nil {
+		return nil, err
+	}
+	return results[0], nil
+}
+
+// Evaluate classifies all suites with a model. head is for the suites whose
+// classes it has all, and may be nil; the others have a zero-shot head. Results
+// are in the order of the suites.
+func (e *Evaluator) Evaluate(ctx context.Context, model *clip.Model, head *Head) ([]*Result, error) {
+	if head != nil {
+		if err := head.check(); err != nil {
+			return nil, err
+		}
+		if head.Dim != model.Config.EmbedDim {
+			return nil, fmt.Errorf("the head has %d columns, the model's features %d", head.Dim, model.Config.EmbedDim)
+		}
+	}
+	runs := make(map[*suite]*run, len(e.suites))
+	for _, s := range e.suites {
+		r, err := e.begin(ctx, model, s, head)
+		if err != nil {
+			return nil, fmt.Errorf("suite %s: %w", s.Name, err)
+		}
+		runs[s] = r
+	}
+	total, done := 0, 0
+	for _, p := range e.passes {
+		total += p.data.Len()
+	}
+	for _, p := range e.passes {
+		progress := func(n int) {
+			if e.o.Progress != nil {
+				e.o.Progress(done+n, total)
+			}
+		}
+		if err := e.read(ctx, model, p, runs, progress); err != nil {
+			return nil, fmt.Errorf("suite %s: %w", p.suites[0].Name, err)
+		}
+		done += p.data.Len()
+	}
+	var results []*Result
+	for _, s := range e.suites {
+		r, err := runs[s].result()
+		if err != nil {
+			return nil, fmt.Errorf("suite %s: %w", s.Name, err)
+		}
+		results = append(results, r)
+	}
+	return results, nil
+}
+
+// run is one model on one suite.
+type run struct {
+	*suite
+	kind       string    // of the head
+	weight     []float32 // [classes, dim]
+	tally      *tally
+	broken     int
+	activation string
+}
+
+func (e *Evaluator) begin(ctx context.Context, model *clip.Model, s *suite, head *Head) (*run, error) {
+	r := &run{suite: s, kind: "linear", tally: newTally(len(s.classes)), activation: string(model.Config.Text.Activation)}
+	if head != nil {
+		if rows, ok := head.Rows(s.classes); ok {
+			r.weight = rows
+			return r, nil
+		}
+	}
+	r.kind = "text"
+	zeroShot, err := ZeroShotHead(ctx, model, s.classes, s.Templates, e.o.Precision)
+	if err != nil {
+		return nil, err
+	}
+	r.weight = zeroShot.Weight
+	return r, nil
+}
+
+// read encodes the images of a dataset once, for all its suites.
+func (e *Evaluator) read(ctx context.Context, model *clip.Model, p *pass, runs map[*suite]*run, progress func(n int)) error {
+	if p.loader == nil || p.preprocess != model.Preprocess {
+		loader, err := dataset.NewLoader(p.data, dataset.Options{
+			BatchSize: e.o.BatchSize, Preprocess: model.Preprocess, Epochs: 1,
+			Workers: e.o.Workers, CacheBytes: e.o.CacheBytes, Log: e.o.Log,
+		})
+		if err != nil {
+			return err
+		}
+		p.loader, p.preprocess = loader, model.Preprocess
+	}
+	for batch, err := range p.loader.Batches(ctx) {
+		if err != nil {
+			return err
+		}
+		features, err := model.ImageFeatures(ctx, batch.Pixels, len(batch.Samples), e.o.Precision)
+		if errors.Is(err, clip.ErrNotFinite) {
+			err = fmt.Errorf("images %s to %s: %w", batch.Samples[0].Key, batch.Samples[len(batch.Samples)-1].Key, err)
+		}
+		if err != nil {
+			return err
+		}
+		for _, s := range p.suites {
+			if err := runs[s].classify(model, features, batch); err != nil {
+				return err
+			}
+		}
+		progress(batch.Index[len(batch.Index)-1] + 1)
+		batch.Release()
+	}
+	for _, s := range p.suites {
+		runs[s].broken = p.broken + p.loader.Broken().Count
+	}
+	progress(p.data.Len())
+	return nil
+}
+
+func (r *run) classify(model *clip.Model, features []float32, batch *dataset.Batch) (err error) {
+	defer torch.Catch(&err)
+	dim, classes := model.Config.EmbedDim, len(r.classes)
+	var logits []float32
+	torch.Scope(func() {
+		torch.NoGrad(func() {
+			d := model.Device()
+			f, w := torch.From(d, features, len(batch.Samples), dim), torch.From(d, r.weight, classes, dim)
+			logits = torch.To[float32](model.Logits(f, w))
+		})
+	})
+	for i, number := range batch.Index {
+		label := r.labels[number]
+		if label < 0 {
+			continue
+		}
+		if err := r.tally.add(logits[i*classes:(i+1)*classes], int(label)); err != nil {
+			return fmt.Errorf("image %s: %w; the head or the logit scale is damaged", batch.Samples[i].Key, err)
+		}
+	}
+	return nil
+}
+
+func (r *run) result() (*Result, error) {
+	n, _ := r.tally.images()
+	if n == 0 {
+		return nil, errors.New("none of its images could be decoded")
+	}
+	out := &Result{
+		Dataset: r.Name, Task: "zeroshot_classification", Language: "en", Role: r.Role,
+		Metrics: r.tally.metrics(), Images: n, LeftOut: r.leftOut, Broken: r.broken, Classes: len(r.classes),
+		ClassMask: r.ClassMask, Templates: r.Templates, Head: r.kind, Activation: r.activation,
+		PerClass: make(map[string]ClassResult, len(r.classes)),
+	}
+	out.StandardError, out.StandardErrorByClass = r.tally.standardErrors()
+	for i, c := range r.classes {
+		own := ClassResult{N: r.tally.n[i]}
+		if own.N > 0 {
+			acc := float64(r.tally.right[i]) / float64(own.N)
+			own.Acc1 = &acc
+		}
+		out.PerClass[c.Name] = own
+	}
+	return out, nil
+}

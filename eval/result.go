@@ -1,0 +1,71 @@
+package eval
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+)
+
+// Result is one model on one suite: clip_benchmark's JSON and what a comparison
+// needs besides. Accuracies and errors are in [0, 1].
+type Result struct {
+	Dataset    string  `json:"dataset"`    // the suite's name
+	Model      string  `json:"model"`      // set by the caller
+	Pretrained string  `json:"pretrained"` // set by the caller
+	Task       string  `json:"task"`
+	Metrics    Metrics `json:"metrics"`
+	Language   string  `json:"language"`
+
+	Images     int      `json:"num_images"`           // that were classified
+	LeftOut    int      `json:"num_masked,omitempty"` // of classes outside the mask
+	Broken     int      `json:"num_broken,omitempty"` // that couldn't be decoded
+	Classes    int      `json:"num_classes"`          // that competed
+	ClassMask  []string `json:"class_mask"`
+	Templates  []string `json:"templates"`
+	Head       string   `json:"head"` // "text" or "linear"
+	Activation string   `json:"activation"`
+	// StandardError is acc1's binomial one, √(p(1−p)/n); the other one takes
+	// images of one class as alike.
+	StandardError        float64  `json:"standard_error"`
+	StandardErrorByClass *float64 `json:"standard_error_by_class"`
+
+	Role     string                 `json:"role"`
+	PerClass map[string]ClassResult `json:"per_class"`
+	Method   string                 `json:"method"`          // set by the caller
+	Seed     int                    `json:"seed"`            // set by the caller
+	Alpha    *float64               `json:"alpha,omitempty"` // of WiSE-FT; set by the caller
+}
+
+// Metrics of a suite.
+type Metrics struct {
+	Acc1               float64  `json:"acc1"`
+	Acc5               *float64 `json:"acc5"`                  // nil with fewer than five classes
+	MeanPerClassRecall float64  `json:"mean_per_class_recall"` // over classes with images
+	ECE                float64  `json:"ece"`                   // expected calibration error, 15 bins
+}
+
+// ClassResult is one class's share.
+type ClassResult struct {
+	N    int      `json:"n"`
+	Acc1 *float64 `json:"acc1"` // nil without images
+}
+
+// Save writes the JSON atomically and makes the folder.
+func (r *Result) Save(path string) error { return save(path, r) }
+
+func save(path string, v any) error {
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(path, append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}

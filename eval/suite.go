@@ -1,0 +1,107 @@
+package eval
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"arf/dataset"
+)
+
+// Class is a row of the zero-shot head.
+type Class struct {
+	Name string // as in the dataset
+	// Synonyms are further names whose prompts are averaged with Name's.
+	Synonyms []string
+}
+
+// Suite is one labelled test set and the classes that compete on it.
+type Suite struct {
+	Name      string // names the result's file
+	Role      string // "id", "shift", "zero-shot" or "validation"; only passed on
+	Data      dataset.Dataset
+	Classes   []Class
+	Templates []string // prompts that are averaged, "{}" standing for the class
+	// ClassMask names the classes that compete, as for ImageNet-A and -R or
+	// ObjectNet; images of other classes are left out. nil is all classes, and
+	// then an image of another class is an error.
+	ClassMask []string
+}
+
+// Classes makes classes without synonyms.
+func Classes(names ...string) []Class {
+	classes := make([]Class, len(names))
+	for i, name := range names {
+		classes[i].Name = name
+	}
+	return classes
+}
+
+// Present lists the classes that have images in a dataset, in order of their
+// first image: the class mask of a test set that covers only some classes.
+func Present(d dataset.Dataset) ([]string, error) {
+	var names []string
+	seen := map[string]bool{}
+	for i := range d.Len() {
+		s, err := dataset.Describe(d, i)
+		if err != nil {
+			return nil, err
+		}
+		if s.Class != "" && !seen[s.Class] {
+			seen[s.Class] = true
+			names = append(names, s.Class)
+		}
+	}
+	return names, nil
+}
+
+// competing checks the suite and gives the classes that compete.
+func (s *Suite) competing() ([]Class, error) {
+	if s.Data == nil || s.Data.Len() == 0 {
+		return nil, errors.New("no images")
+	}
+	if len(s.Templates) == 0 {
+		return nil, errors.New("no templates; give at least one, such as \"a photo of a {}.\"")
+	}
+	for _, t := range s.Templates {
+		if !strings.Contains(t, "{}") {
+			return nil, fmt.Errorf("template %q has no {} for the class name", t)
+		}
+	}
+	known := map[string]bool{}
+	for _, c := range s.Classes {
+		for _, name := range append([]string{c.Name}, c.Synonyms...) {
+			if strings.TrimSpace(name) == "" {
+				return nil, fmt.Errorf("class %q: an empty name", c.Name)
+			}
+		}
+		if known[c.Name] {
+			return nil, fmt.Errorf("class %q is listed twice", c.Name)
+		}
+		known[c.Name] = true
+	}
+	if s.ClassMask != nil {
+		for _, name := range s.ClassMask {
+			if !known[name] {
+				return nil, fmt.Errorf("class mask: %q isn't among the %d classes", name, len(s.Classes))
+			}
+		}
+	}
+	var classes []Class
+	for _, c := range s.Classes {
+		if s.ClassMask == nil || slices.Contains(s.ClassMask, c.Name) {
+			classes = append(classes, c)
+		}
+	}
+	if len(classes) == 0 {
+		return nil, errors.New("no classes")
+	}
+	return classes, nil
+}
+
+// same tells whether two datasets are one, so that one pass serves both.
+func same(a, b dataset.Dataset) bool {
+	return reflect.TypeOf(a) == reflect.TypeOf(b) && reflect.TypeOf(a).Comparable() && a == b
+}
