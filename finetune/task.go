@@ -1,0 +1,133 @@
+package finetune
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"arf/clip"
+	"arf/nn"
+	"arf/torch"
+	"arf/train"
+)
+
+// task is the train.Task of a run.
+type task struct {
+	o     Options
+	model *clip.Model
+	head  *Head // of method ft
+	data  *prepared
+	feed  *feed
+	terms []term
+	steps int
+}
+
+// term is an objective in the loss.
+type term struct {
+	name      string
+	weight    float64
+	objective Objective
+}
+
+func newTask(model *clip.Model, data Data, o Options) (*task, error) {
+	if model.Tokenizer == nil {
+		return nil, errors.New("the model has no tokenizer")
+	}
+	t := &task{o: o, model: model}
+	var needs Needs
+	for _, name := range o.Method.Objectives() {
+		weight := o.weight(name)
+		if weight == 0 {
+			slog.Warn("a term of the method has no weight and is left out", "method", o.Method, "term", name, "setting", "lambda_"+name)
+			continue
+		}
+		objective := objectives[name]
+		t.terms = append(t.terms, term{name, weight, objective})
+		n := objective.Needs()
+		needs = Needs{needs.Prompts || n.Prompts, needs.Captions || n.Captions, needs.Pairs || n.Pairs}
+	}
+	var err error
+	if t.data, err = prepare(data, needs, o); err != nil {
+		return nil, err
+	}
+	if t.feed, err = newFeed(model, t.data, needs, o); err != nil {
+		return nil, err
+	}
+	t.steps = t.feed.steps
+	return t, nil
+}
+
+// classifier is what method ft trains; the text tower stays out.
+type classifier struct {
+	ViT              *clip.VisionTransformer `weight:"vision_model"`
+	VisualProjection *nn.Linear              `weight:"visual_projection"`
+	ResNet           *clip.ModifiedResNet    `weight:"visual"`
+	Head             *Head                   `weight:"head"`
+}
+
+func (t *task) Trained() any {
+	if t.head == nil {
+		return t.model
+	}
+	return &classifier{t.model.ViT, t.model.VisualProjection, t.model.ResNet, t.head}
+}
+
+func (t *task) Begin(ctx context.Context, step int) error {
+	if t.o.FreezeLogitScale {
+		t.model.LogitScale.SetRequiresGrad(false)
+	}
+	return t.feed.start(ctx, step)
+}
+
+func (t *task) Updated() {
+	if t.head == nil && !t.o.FreezeLogitScale {
+		t.model.ClampLogitScale()
+	}
+}
+
+func (t *task) Step(int) (train.Loss, error) {
+	b, err := t.feed.next()
+	if err != nil {
+		return train.Loss{}, err
+	}
+	defer t.feed.recycle(b)
+	return t.loss(b), nil
+}
+
+// loss is L = Σ λ·L_term of a batch (ARF §3).
+func (t *task) loss(b *Batch) train.Loss {
+	f := t.encode(b)
+	loss := train.Loss{Terms: map[string]*torch.Tensor{}, LogitScale: t.model.LogitScale, Samples: len(b.Samples)}
+	for _, term := range t.terms {
+		value := term.objective.Loss(f)
+		if value == nil {
+			continue
+		}
+		loss.Terms[term.name] = value
+		if term.weight != 1 {
+			value = value.Scale(term.weight)
+		}
+		if loss.Total == nil {
+			loss.Total = value
+		} else {
+			loss.Total = loss.Total.Add(value)
+		}
+	}
+	return loss
+}
+
+// encode runs each tower once.
+func (t *task) encode(b *Batch) *Features {
+	m, n, pool := t.model, len(b.Samples), len(b.Rows)
+	f := &Features{Model: m, Head: t.head, Negatives: t.o.Negatives, Batch: b}
+	torch.Autocast(t.o.Device, t.o.Precision, func() {
+		f.Images = m.EncodeImage(m.Pixels(b.Pixels, n+pool))
+		if len(b.Tokens) > 0 {
+			f.Texts = m.EncodeText(b.Tokens)
+		}
+	})
+	if pool > 0 {
+		f.Images, f.Pool = f.Images.Narrow(0, 0, n), f.Images.Narrow(0, n, pool)
+	}
+	return f
+}
