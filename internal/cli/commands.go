@@ -5,14 +5,34 @@ import (
 	"maps"
 	"slices"
 
+	"arf/pipeline"
+
 	"github.com/spf13/cobra"
 )
 
 // commands lists what arf can do, in the order of its help.
 func commands(s *settings) []*cobra.Command {
+	const steps = "Steps that it needs and that aren't done yet are done first."
 	return []*cobra.Command{
-		newData(),
+		newDemo(s),
+		newRun(s, "run", "Run a config: captions, pairs, finetuning, evaluation, report",
+			"Run all that a config says. Steps whose result is there are skipped; an interrupted run goes on.",
+			"  arf run configs/own-data.yaml\n  arf run configs/own-data.yaml --set train.lr=1e-5 --set name=lower-lr", ""),
+		newRun(s, "caption", "Write captions of the finetune images (text-compensated anchors)",
+			"Write anchors/captions.jsonl: several captions an image, with log-probability and CLIP score.",
+			"  arf caption configs/own-data.yaml", pipeline.Captions),
+		newRun(s, "retrieve", "Retrieve image-text pairs for the finetune images (image-text-pair anchors)",
+			"Write anchors/pairs.parquet: the nearest pairs of the pool, with scores and provenance.\n"+steps,
+			"  arf retrieve configs/own-data.yaml --set anchors.pairs.k=20", pipeline.Pairs),
+		newRun(s, "finetune", "Finetune every method and seed of a config",
+			"Write train/<method>/seed-<s>/model, a folder that loads in Python too.\n"+steps,
+			"  arf finetune configs/own-data.yaml --set methods=[arf]", pipeline.Finetune),
+		newRun(s, "eval", "Evaluate every method and seed of a config",
+			"Write eval/<method>/seed-<s>/<suite>.json, feature drift and the WiSE-FT curve.\n"+steps,
+			"  arf eval configs/own-data.yaml", pipeline.Evaluate),
+		newInterpolate(s),
 		newReport(),
+		newData(),
 		newPretrain(s),
 		newDoctor(s),
 	}

@@ -21,7 +21,7 @@ func newPretrain(s *settings) *cobra.Command {
 		Use:   "pretrain",
 		Short: "Train the small models that are shipped",
 	}
-	c.AddCommand(newPretrainCLIP(s))
+	c.AddCommand(newPretrainCLIP(s), newPretrainCaptioner(s))
 	return c
 }
 

@@ -67,6 +67,7 @@ images, and retrieved image-text pairs (Anchor-based Robust Finetuning, CVPR 202
 		Example: `  arf demo                              # the icon benchmark, from data to report
   arf run configs/own-data.yaml         # your images, your checkpoint
   arf doctor                            # what is missing on this machine`,
+		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(*cobra.Command, []string) error {

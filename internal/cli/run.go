@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"arf/config"
+	"arf/corpus"
+	"arf/pipeline"
+	"arf/train"
+
+	"github.com/spf13/cobra"
+)
+
+// runFlags are the flags of all commands that work on a config.
+type runFlags struct {
+	sets  []string
+	quiet bool
+}
+
+func (f *runFlags) add(c *cobra.Command) {
+	c.Flags().StringArrayVar(&f.sets, "set", nil, "override a key of the config, as in --set train.lr=1e-5 (repeatable)")
+	c.Flags().BoolVar(&f.quiet, "quiet", false, "no progress")
+}
+
+// newRun makes the commands that go through a config's steps up to last.
+func newRun(s *settings, use, short, long, example string, last pipeline.Step) *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use: use + " CONFIG", Short: short, Long: long, Example: example, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, s, args[0], last) },
+	}
+	f.add(c)
+	return c
+}
+
+func (f *runFlags) run(cmd *cobra.Command, s *settings, path string, last pipeline.Step) error {
+	cfg, err := config.Load(path, f.overrides(cmd, s)...)
+	if err != nil {
+		return err
+	}
+	o := pipeline.Options{Version: version(), Command: strings.Join(os.Args, " "), Out: os.Stdout}
+	if !f.quiet {
+		o.Stage = stages()
+		o.Training = func(name string, steps int) func(train.Metrics) { return newProgress(name, steps).step }
+	}
+	if err := pipeline.Run(cmd.Context(), cfg, last, o); err != nil {
+		return err
+	}
+	dir := pipeline.Dir(cfg)
+	if last == "" {
+		fmt.Println("report: " + filepath.Join(dir, "report.html"))
+	} else {
+		fmt.Println(dir)
+	}
+	return nil
+}
+
+// overrides puts the global flags that were given before --set's.
+func (f *runFlags) overrides(cmd *cobra.Command, s *settings) []string {
+	var sets []string
+	if cmd.Flags().Changed("device") {
+		sets = append(sets, "device="+s.device)
+	}
+	if cmd.Flags().Changed("threads") {
+		sets = append(sets, fmt.Sprintf("threads=%d", s.threads))
+	}
+	return append(sets, f.sets...)
+}
+
+// quickSets make the demo a short run of the same path: few images and steps.
+// Its numbers mean nothing.
+var quickSets = []string{
+	"name=icons-quick", "data.finetune.limit=300", "data.pool.limit=3000", "train.epochs=1", "train.warmup_steps=1",
+	"anchors.captions.per_image=2", "eval.wise_alphas=[0, 0.5, 1]", "eval.drift.samples=300",
+}
+
+func newDemo(s *settings) *cobra.Command {
+	var f runFlags
+	var quick bool
+	c := &cobra.Command{
+		Use:   "demo",
+		Short: "Run the whole method on the icon benchmark, from data to report",
+		Long: `Run the whole method on the icon benchmark (configs/icons.yaml): build the data,
+write captions, retrieve pairs, finetune, evaluate, report. Steps whose result
+is there are skipped, so that a second run takes seconds.`,
+		Example: "  arf demo\n  arf demo --set seeds=[0,1,2] --set name=three-seeds",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			const data, path = "data/icons", "configs/icons.yaml"
+			if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+				return fmt.Errorf("%s is not here; run arf demo in the repository's folder", path)
+			}
+			manifest, err := corpus.Build(cmd.Context(), corpus.Options{Out: data, Progress: stages()})
+			if err != nil {
+				return fmt.Errorf("build %s: %w", data, err)
+			}
+			printManifest(manifest)
+			if quick {
+				f.sets = append(append([]string{}, quickSets...), f.sets...)
+			}
+			return f.run(cmd, s, path, "")
+		},
+	}
+	f.add(c)
+	c.Flags().BoolVar(&quick, "quick", false, "few images and steps, to see that everything works; the numbers mean nothing")
+	return c
+}
