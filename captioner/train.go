@@ -21,13 +21,13 @@ import (
 )
 
 // Options of Train. Only Dir is needed; zero values take the defaults given.
+// See Recipe for the file that gives most of them.
 type Options struct {
 	// Dir is the run folder: features/ (the tower's, reused), checkpoints/,
-	// metrics.jsonl, and at the end export/ (the model, float16) and
-	// training.json.
+	// metrics.jsonl, and at the end model/ (float16, with training.json).
 	Dir string
 	// CLIPDir is the folder that the CLIP was loaded from, recorded relative to
-	// Dir/export. Load also finds a CLIP folder of that name beside the captioner.
+	// Dir/model. Load also finds a CLIP folder of that name beside the captioner.
 	CLIPDir string
 
 	Width, Layers, Heads, MLPWidth int // of the decoder: 256, 3, Width/64, 4·Width
@@ -46,7 +46,7 @@ type Options struct {
 	Epochs         int     // 6
 	LR             float64 // 1e-3
 	WarmupSteps    int     // a twentieth of the steps, at most 500
-	WeightDecay    float64 // 0.05
+	WeightDecay    float64 // 0 = none
 	LabelSmoothing float64 // 0 to 1
 	Dropout        float64 // on prefix and embeddings; 0 to 1
 	Seed           int64
@@ -58,6 +58,7 @@ type Options struct {
 	StopAfter       int // steps after which to stop as if interrupted; 0 = never
 
 	Command  string                                       // recorded in training.json
+	Planned  func(steps int)                              // told before the first step; may be nil
 	Progress func(train.Metrics)                          // of training; may be nil
 	Encoding func(what string, view int, done, total int) // of the tower's pass over "train" or "heldout"; may be nil
 }
@@ -69,8 +70,7 @@ func (o Options) withDefaults() (Options, error) {
 	o.Width, o.Layers = cmp.Or(o.Width, 256), cmp.Or(o.Layers, 3)
 	o.Heads, o.MLPWidth = cmp.Or(o.Heads, max(1, o.Width/64)), cmp.Or(o.MLPWidth, 4*o.Width)
 	o.Views, o.BatchSize, o.Epochs = cmp.Or(o.Views, 1), cmp.Or(o.BatchSize, 256), cmp.Or(o.Epochs, 6)
-	o.LR, o.WeightDecay = cmp.Or(o.LR, 1e-3), cmp.Or(o.WeightDecay, 0.05)
-	o.Precision, o.HeldoutSamples = cmp.Or(o.Precision, torch.Float32), cmp.Or(o.HeldoutSamples, 2000)
+	o.LR, o.Precision, o.HeldoutSamples = cmp.Or(o.LR, 1e-3), cmp.Or(o.Precision, torch.Float32), cmp.Or(o.HeldoutSamples, 2000)
 	for _, f := range []struct {
 		name          string
 		value, lo, hi float64
@@ -108,17 +108,17 @@ type Training struct {
 }
 
 // Train trains a captioner for m's frozen image tower on pairs of data and
-// leaves it in o.Dir/export. Called again after an interruption it goes on from
+// leaves it in o.Dir/model. Called again after an interruption it goes on from
 // the last checkpoint and comes to the same weights.
 func Train(ctx context.Context, m *clip.Model, data dataset.Dataset, o Options) (err error) {
 	defer torch.Catch(&err)
 	if o, err = o.withDefaults(); err != nil {
 		return err
 	}
-	export := filepath.Join(o.Dir, "export")
+	folder := filepath.Join(o.Dir, "model")
 	model, err := New(m, Config{
 		Width: o.Width, Layers: o.Layers, Heads: o.Heads, MLPWidth: o.MLPWidth, Activation: nn.GELU, Eps: 1e-5,
-	}, towerPath(export, o.CLIPDir))
+	}, towerPath(folder, o.CLIPDir))
 	if err != nil {
 		return err
 	}
@@ -138,6 +138,9 @@ func Train(ctx context.Context, m *clip.Model, data dataset.Dataset, o Options) 
 	steps := o.Epochs * t.stepsPerEpoch()
 	warmup := cmp.Or(o.WarmupSteps, min(500, steps/20))
 	hash := digest(model.Decoder.Config.Tower.SHA256, t.data.hash, heldoutHash, o.DataHash, model.Decoder.Config, o.recipe())
+	if o.Planned != nil {
+		o.Planned(steps)
+	}
 	err = train.Run(ctx, t, train.Options{
 		Dir: o.Dir, Schedule: train.Schedule{LR: o.LR, WarmupSteps: warmup, Steps: steps}, StepsPerEpoch: t.stepsPerEpoch(),
 		Beta1: 0.9, Beta2: 0.98, Eps: 1e-8, WeightDecay: o.WeightDecay, GradClip: 1,
@@ -147,7 +150,7 @@ func Train(ctx context.Context, m *clip.Model, data dataset.Dataset, o Options) 
 	if err != nil {
 		return fmt.Errorf("train captioner: %w", err)
 	}
-	return t.finish(export, steps)
+	return t.finish(folder, steps)
 }
 
 // prepare reads texts and features of a set of pairs.
@@ -199,12 +202,12 @@ func digest(parts ...any) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// towerPath is clipDir relative to the export folder, as Load reads it.
-func towerPath(export, clipDir string) string {
+// towerPath is clipDir relative to the captioner's folder, as Load reads it.
+func towerPath(folder, clipDir string) string {
 	if clipDir == "" {
 		return "../icon-clip"
 	}
-	from, err1 := filepath.Abs(export)
+	from, err1 := filepath.Abs(folder)
 	to, err2 := filepath.Abs(clipDir)
 	if err1 == nil && err2 == nil {
 		if rel, err := filepath.Rel(from, to); err == nil {
@@ -215,7 +218,7 @@ func towerPath(export, clipDir string) string {
 }
 
 // finish writes the model and its record.
-func (t *task) finish(export string, steps int) error {
+func (t *task) finish(folder string, steps int) error {
 	record := Training{
 		Command: t.o.Command, Samples: len(t.data.rows), Data: t.data.hash, Tower: t.model.Decoder.Config.Tower.SHA256,
 		Steps: steps, BatchSize: t.o.BatchSize, Epochs: t.o.Epochs, LR: t.o.LR, Seed: t.o.Seed, Engine: torch.Version(),
@@ -233,14 +236,14 @@ func (t *task) finish(export string, steps int) error {
 	if record.Heldout > 0 {
 		record.HeldoutLoss = t.validate()
 	}
-	if err := t.model.Save(export, torch.Float16, nil); err != nil {
+	if err := t.model.Save(folder, torch.Float16, nil); err != nil {
 		return err
 	}
 	data, err := json.MarshalIndent(record, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(filepath.Join(export, "training.json"), append(data, '\n'), 0o644); err != nil {
+	if err := renameio.WriteFile(filepath.Join(folder, "training.json"), append(data, '\n'), 0o644); err != nil {
 		return fmt.Errorf("train captioner: %w", err)
 	}
 	return nil

@@ -44,7 +44,7 @@ func TestEightPairsAreRecalledVerbatim(t *testing.T) {
 			t.Errorf("training changed %s of the CLIP", name)
 		}
 	}
-	m, err := Load(filepath.Join(o.Dir, "export"), torch.CPU)
+	m, err := Load(filepath.Join(o.Dir, "model"), torch.CPU)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestEightPairsAreRecalledVerbatim(t *testing.T) {
 			}
 		}
 	}
-	data, err := os.ReadFile(filepath.Join(o.Dir, "export", "training.json"))
+	data, err := os.ReadFile(filepath.Join(o.Dir, "model", "training.json"))
 	var record Training
 	if err != nil || json.Unmarshal(data, &record) != nil {
 		t.Fatal(err, string(data))
@@ -78,7 +78,7 @@ func TestEightPairsAreRecalledVerbatim(t *testing.T) {
 
 func weights(t *testing.T, dir string) []byte {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(dir, "export", weightsFile))
+	data, err := os.ReadFile(filepath.Join(dir, "model", weightsFile))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func TestResumedTrainingGivesTheSameWeights(t *testing.T) {
 	if err := Train(t.Context(), tower, shapes(), o); !errors.Is(err, context.Canceled) {
 		t.Fatalf("stopped training: %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(o.Dir, "export")); err == nil {
+	if _, err := os.Stat(filepath.Join(o.Dir, "model")); err == nil {
 		t.Fatal("a stopped training leaves a model")
 	}
 	o.StopAfter = 0

@@ -14,15 +14,8 @@ type Wording struct {
 	// trolley". Meant for tags and names, not for sentences.
 	Join bool
 	// Styles maps a sample's metadata "style" to the word for it, put before
-	// the name in some of the joined captions; nil uses none. See IconStyles.
+	// the name in some of the joined captions; nil uses none.
 	Styles map[string]string
-}
-
-// IconStyles are the words for the styles of the icon corpus; they are the ones
-// in its own wordings. Pixel and hand-drawn icons share a style there, so they
-// have no word.
-var IconStyles = map[string]string{
-	"solid": "solid", "line": "outline", "duotone": "duotone", "color": "colorful", "emoji": "emoji",
 }
 
 // Chances in joined captions. One caption in three names the style; most say

@@ -8,7 +8,7 @@ import (
 )
 
 func TestJoinedCaptions(t *testing.T) {
-	w := Wording{Join: true, Styles: IconStyles}
+	w := Wording{Join: true, Styles: map[string]string{"line": "outline", "emoji": "emoji"}}
 	s := newSource([]string{"shopping cart", "trolley", "shopping cart, shop", "outline shopping cart"}, map[string]string{"style": "line"}, w)
 	if s.name != "shopping cart" || s.style != "outline" || !slices.Equal(s.phrases, []string{"trolley", "shop"}) {
 		t.Fatalf("%+v", s)

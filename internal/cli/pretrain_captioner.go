@@ -63,12 +63,8 @@ and belongs to that CLIP: it is looked for beside the captioner's folder.`,
 				show(fmt.Sprintf("encode %s, view %d", what, view), done, total)
 			}
 			var bar *progress
-			o.Progress = func(m train.Metrics) {
-				if bar == nil {
-					bar = newProgress("captioner", m.Steps)
-				}
-				bar.step(m)
-			}
+			o.Planned = func(steps int) { bar = newProgress("captioner", steps) }
+			o.Progress = func(m train.Metrics) { bar.step(m) }
 			o.Dir, o.CLIPDir, o.StopAfter, o.Command = out, clipDir, stopAfter, strings.Join(os.Args, " ")
 			if err := captioner.Train(cmd.Context(), tower, pairs, o); err != nil {
 				return err
