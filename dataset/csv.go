@@ -61,7 +61,7 @@ func readCSV(r io.Reader, source Source) (*table, error) {
 	reader.LazyQuotes = comma == '\t' // TSV texts have bare quotes
 	reader.ReuseRecord = true
 	header, err := reader.Read()
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return nil, errors.New("empty file: it must begin with a header of column names")
 	}
 	if err != nil {
@@ -78,7 +78,7 @@ func readCSV(r io.Reader, source Source) (*table, error) {
 	}
 	for {
 		record, err := reader.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
@@ -253,17 +253,19 @@ func (d *table) order(found []string, labels map[string]int, columns tableColumn
 func (d *table) Len() int          { return len(d.rows) }
 func (d *table) Classes() []string { return d.classes }
 
-func (d *table) describe(i int) (Sample, error) {
+func (d *table) describe(i int) (Sample, error) { return d.row(i), nil } //nolint:unparam // describer
+
+func (d *table) row(i int) Sample {
 	r := d.rows[i]
 	s := Sample{Key: r.image, Text: r.text, Label: r.label, Class: r.class}
 	if s.Text != "" {
 		s.Texts = []string{s.Text}
 	}
-	return s, nil
+	return s
 }
 
 func (d *table) Sample(i int) (Sample, error) {
-	s, _ := d.describe(i)
+	s := d.row(i)
 	path := s.Key
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(d.root, filepath.FromSlash(path))

@@ -173,13 +173,15 @@ func (d *folder) walk(class string, label int) error {
 func (d *folder) Len() int          { return len(d.files) }
 func (d *folder) Classes() []string { return d.classes }
 
-func (d *folder) describe(i int) (Sample, error) {
+func (d *folder) describe(i int) (Sample, error) { return d.file(i), nil } //nolint:unparam // describer
+
+func (d *folder) file(i int) Sample {
 	f := d.files[i]
-	return Sample{Key: f.path, Label: f.label, Class: d.classes[f.label]}, nil
+	return Sample{Key: f.path, Label: f.label, Class: d.classes[f.label]}
 }
 
 func (d *folder) Sample(i int) (Sample, error) {
-	s, _ := d.describe(i)
+	s := d.file(i)
 	var err error
 	s.Image, err = readImage(filepath.Join(d.root, filepath.FromSlash(s.Key)))
 	return s, err

@@ -54,7 +54,7 @@ func indexTar(r io.ReaderAt, size int64, name string, shard int32, problems *Pro
 	}
 	for {
 		h, err := entries.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 var startVips = sync.OnceFunc(func() {
 	// libvips may call ImageMagick and other decoders that its authors don't
 	// consider safe for files from strangers.
-	os.Setenv("VIPS_BLOCK_UNTRUSTED", "1")
+	_ = os.Setenv("VIPS_BLOCK_UNTRUSTED", "1")
 	vips.LoggingSettings(func(string, vips.LogLevel, string) {}, vips.LogLevelError)
 	// One thread a picture and no cache of operations: the loader decodes many
 	// pictures at once, each a single time.

@@ -121,9 +121,7 @@ func TrainWordPiece(texts iter.Seq[string], size, minCount, contextLength int) (
 	if need := len(tokens) + len(starts) + len(inners) + 2; need > size {
 		return nil, fmt.Errorf("train tokenizer: a vocabulary of %d is too small: the characters of the texts alone need %d", size, need)
 	}
-	for _, c := range sortedKeys(starts) {
-		tokens = append(tokens, c)
-	}
+	tokens = append(tokens, sortedKeys(starts)...)
 	for _, c := range sortedKeys(inners) {
 		tokens = append(tokens, continuing+c)
 	}
@@ -151,11 +149,11 @@ func TrainWordPiece(texts iter.Seq[string], size, minCount, contextLength int) (
 	// The end mark has the largest id, as in CLIP: some programs look for it by
 	// the maximum.
 	tokens = append(tokens, bosToken, eosToken)
-	files, err := wordPieceFiles(tokens, contextLength)
+	t, err := fromFiles(wordPieceFiles(tokens, contextLength), contextLength)
 	if err != nil {
 		return nil, fmt.Errorf("train tokenizer: %w", err)
 	}
-	return fromFiles(files, contextLength)
+	return t, nil
 }
 
 // endings counts what is left of the words that aren't known after their

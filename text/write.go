@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -65,7 +66,7 @@ func around(vocab orderedVocab, bos, eos string) object {
 }
 
 // wordPieceFiles makes the files of a new WordPiece tokenizer.
-func wordPieceFiles(tokens []string, contextLength int) (map[string][]byte, error) {
+func wordPieceFiles(tokens []string, contextLength int) map[string][]byte {
 	vocab := make(orderedVocab, len(tokens))
 	for i, t := range tokens {
 		vocab[t] = int32(i)
@@ -90,14 +91,12 @@ func wordPieceFiles(tokens []string, contextLength int) (map[string][]byte, erro
 		"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": false,
 		"model_max_length": contextLength,
 	}
-	for k, v := range special {
-		config[k] = v
-	}
+	maps.Copy(config, special)
 	return map[string][]byte{
 		tokenizerFile: indented(file),
 		configFile:    indented(config),
 		specialFile:   indented(special),
-	}, nil
+	}
 }
 
 // clipFile makes CLIP's tokenizer.json from vocab.json and merges.txt.
