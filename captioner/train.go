@@ -24,7 +24,8 @@ import (
 // See Recipe for the file that gives most of them.
 type Options struct {
 	// Dir is the run folder: features/ (the tower's, reused), checkpoints/,
-	// metrics.jsonl, and at the end model/ (float16, with training.json).
+	// metrics.jsonl, and at the end model/ (float16, with training.json and the
+	// thinned training-log.jsonl).
 	Dir string
 	// CLIPDir is the folder that the CLIP was loaded from, recorded relative to
 	// Dir/model. Load also finds a CLIP folder of that name beside the captioner.
@@ -94,7 +95,8 @@ func (o Options) withDefaults() (Options, error) {
 type Training struct {
 	Command     string  `json:"command,omitempty"`
 	Samples     int     `json:"samples"`
-	Data        string  `json:"data_sha256"` // of keys and texts
+	Data        string  `json:"data_sha256"`             // of keys and texts
+	Corpus      string  `json:"corpus_sha256,omitempty"` // Options.DataHash
 	Tower       string  `json:"image_tower_sha256"`
 	Parameters  int     `json:"parameters"`
 	Steps       int     `json:"steps"`
@@ -220,7 +222,7 @@ func towerPath(folder, clipDir string) string {
 // finish writes the model and its record.
 func (t *task) finish(folder string, steps int) error {
 	record := Training{
-		Command: t.o.Command, Samples: len(t.data.rows), Data: t.data.hash, Tower: t.model.Decoder.Config.Tower.SHA256,
+		Command: t.o.Command, Samples: len(t.data.rows), Data: t.data.hash, Corpus: t.o.DataHash, Tower: t.model.Decoder.Config.Tower.SHA256,
 		Steps: steps, BatchSize: t.o.BatchSize, Epochs: t.o.Epochs, LR: t.o.LR, Seed: t.o.Seed, Engine: torch.Version(),
 	}
 	for _, p := range nn.Params(t.model.Decoder) {
@@ -237,6 +239,9 @@ func (t *task) finish(folder string, steps int) error {
 		record.HeldoutLoss = t.validate()
 	}
 	if err := t.model.Save(folder, torch.Float16, nil); err != nil {
+		return err
+	}
+	if err := train.ThinMetrics(filepath.Join(t.o.Dir, "metrics.jsonl"), filepath.Join(folder, "training-log.jsonl"), 20); err != nil {
 		return err
 	}
 	data, err := json.MarshalIndent(record, "", "  ")

@@ -70,6 +70,9 @@ func TestEightPairsAreRecalledVerbatim(t *testing.T) {
 	if record.Samples != 8 || record.Steps != 150 || record.Heldout != 8 || record.HeldoutLoss > 0.1 || record.Command != "test" {
 		t.Errorf("training.json: %s", data)
 	}
+	if log, err := os.ReadFile(filepath.Join(o.Dir, "model", "training-log.jsonl")); err != nil || strings.Count(string(log), "\n") != 8 {
+		t.Errorf("training-log.jsonl: %v\n%s", err, log)
+	}
 	lines, err := os.ReadFile(filepath.Join(o.Dir, "metrics.jsonl"))
 	if err != nil || strings.Count(string(lines), `"loss_heldout"`) != 3 || strings.Count(string(lines), "\n") != 150 {
 		t.Errorf("metrics.jsonl has %d lines, %d with a held-out loss (%v)", strings.Count(string(lines), "\n"), strings.Count(string(lines), `"loss_heldout"`), err)

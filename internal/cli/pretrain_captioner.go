@@ -8,6 +8,7 @@ import (
 
 	"arf/captioner"
 	"arf/clip"
+	"arf/corpus"
 	"arf/dataset"
 	"arf/train"
 
@@ -54,6 +55,7 @@ and belongs to that CLIP: it is looked for beside the captioner's folder.`,
 					return err
 				}
 			}
+			o.DataHash = corpusHash(recipe.Data.Path)
 			tower, err := clip.Load(clipDir, device)
 			if err != nil {
 				return err
@@ -80,4 +82,14 @@ and belongs to that CLIP: it is looked for beside the captioner's folder.`,
 	c.Flags().StringVar(&precision, "precision", "auto", "of the forward pass: auto, bf16 or fp32")
 	c.Flags().IntVar(&stopAfter, "stop-after", 0, "stop after that many steps, resumable")
 	return c
+}
+
+// corpusHash is the hash that the manifest beside a part of the icon corpus
+// has for it, images included; "" for other data.
+func corpusHash(path string) string {
+	manifest, err := corpus.LoadManifest(filepath.Dir(path))
+	if err != nil {
+		return ""
+	}
+	return manifest.Parts[filepath.Base(path)].SHA256
 }
