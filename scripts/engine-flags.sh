@@ -28,9 +28,9 @@ version_h=$include/torch/csrc/api/include/torch/version.h
 [ -f "$version_h" ] || die "$version_h is missing; install libtorch's headers (Debian: libtorch-dev)"
 version=$(awk '$2 ~ /^TORCH_VERSION_(MAJOR|MINOR|PATCH)$/ {printf "%s%s", dot, $3; dot = "."}' "$version_h")
 
-# libtorch is built with one of two std::string ABIs; its own symbols tell which.
+# libtorch is built with one of two std::string ABIs; c10::Device(std::string) tells which.
 abi=1
-[ "$(nm -D --defined-only "$lib/libc10.so" | grep -c __cxx1112basic_string)" -gt 0 ] || abi=0
+[ "$(nm -D --defined-only "$lib/libc10.so" | grep -c _ZN3c106DeviceC1ERKSs)" -eq 0 ] || abi=0
 
 defines="-D_GLIBCXX_USE_CXX11_ABI=$abi"
 libs="-Wl,--as-needed -ltorch_cpu -lc10"

@@ -1,4 +1,6 @@
 // Tensors to and from host memory.
+#include <ATen/core/grad_mode.h>
+
 #include <cstring>
 
 #include "internal.h"
