@@ -11,7 +11,10 @@ int set_requires_grad(int64_t t, int on) {
 }
 
 int backward(int64_t loss, int64_t gradient) {
-  return guard([&] { tensor(loss).backward(gradient ? tensor(gradient) : at::Tensor()); });
+  return guard([&] {
+    sync_threads();
+    tensor(loss).backward(gradient ? tensor(gradient) : at::Tensor());
+  });
 }
 
 int grad(int64_t t, int64_t *out) {

@@ -7,9 +7,23 @@
 #include <c10/cuda/CUDACachingAllocator.h>
 #endif
 
+#include <atomic>
+
 #include "internal.h"
 
 namespace arf {
+
+namespace {
+std::atomic<int> wanted_threads{0};
+thread_local int current_threads = 0;
+}  // namespace
+
+void sync_threads() {
+  int n = wanted_threads.load(std::memory_order_relaxed);
+  if (n == current_threads) return;
+  at::set_num_threads(n);
+  current_threads = n;
+}
 
 int manual_seed(int64_t seed) {
   return guard([&] { at::manual_seed(seed); });
@@ -32,10 +46,17 @@ int set_rng_state(int64_t t) {
 }
 
 int set_threads(int64_t threads) {
-  return guard([&] { at::set_num_threads(static_cast<int>(threads)); });
+  return guard([&] {
+    TORCH_CHECK(threads > 0, "the number of threads must be positive, got ", threads);
+    wanted_threads.store(static_cast<int>(threads));
+    sync_threads();
+  });
 }
 
-int64_t threads() { return at::get_num_threads(); }
+int64_t threads() {
+  sync_threads();
+  return at::get_num_threads();
+}
 
 int64_t cuda_devices() {
   int64_t n = 0;

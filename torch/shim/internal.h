@@ -18,6 +18,10 @@ inline int64_t handle(at::Tensor t) {
 
 void set_error(const char *message);
 
+// Gives the calling thread the number of threads last asked for: libtorch and
+// OpenMP keep one for each thread of the system, and Go changes those.
+void sync_threads();
+
 // Runs f and turns any exception into the thread's error text.
 template <typename F>
 int guard(F &&f) {

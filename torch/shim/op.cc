@@ -146,6 +146,7 @@ struct Writer {
 int op_call(int64_t op, const int64_t *args, int64_t arg_words, int64_t *out, int64_t out_capacity,
             int64_t *out_words) {
   return guard([&] {
+    sync_threads();
     const auto &operation = *reinterpret_cast<OperatorHandle *>(op);
     const auto &parameters = operation.schema().arguments();
     torch::jit::Stack stack;
