@@ -28,6 +28,7 @@ import (
 
 	"arf/clip"
 	"arf/dataset"
+	"arf/eval"
 	"arf/torch"
 	"arf/train"
 )
@@ -38,7 +39,7 @@ type Result struct {
 	StepsPerEpoch int           //
 	Last          train.Metrics // of the last step; zero where the run was complete before
 	Skipped       int           // steps of this call whose gradient was not finite
-	Head          *Head         // of method ft, else nil
+	Head          *eval.Head    // of method ft, else nil; save it beside the model
 
 	Broken          dataset.Problems // finetune images that could not be read
 	BrokenPairs     dataset.Problems // the same for pairs of the pool
@@ -70,17 +71,20 @@ func Run(ctx context.Context, model *clip.Model, data Data, o Options) (result *
 	model.SetTraining(o.TrainBatchNorm)
 	defer model.SetTraining(false)
 	if o.Method == FT {
-		if t.head, err = newHead(model, t.data.classes, data.ZeroShotHead); err != nil {
+		if t.head, err = newLinear(model, t.data.classes, data.ZeroShotHead); err != nil {
 			return nil, fmt.Errorf("finetune: %w", err)
 		}
 	}
 	result = &Result{
-		Steps: t.steps, StepsPerEpoch: t.feed.perEpoch, Head: t.head,
+		Steps: t.steps, StepsPerEpoch: t.feed.perEpoch,
 		MissingCaptions: t.data.missingCaptions, MissingPairs: t.data.missingPairs,
 	}
 	if o.WarmupSteps > t.steps {
 		slog.Warn("the warm-up is longer than the run, which won't reach its learning rate; lower warmup_steps",
 			"warmup_steps", o.WarmupSteps, "steps", t.steps, "reached", o.LR*float64(t.steps)/float64(o.WarmupSteps))
+	}
+	if o.Planned != nil {
+		o.Planned(t.steps)
 	}
 	// The workers must not outlive the run.
 	defer t.feed.wait()
@@ -105,6 +109,9 @@ func Run(ctx context.Context, model *clip.Model, data Data, o Options) (result *
 		return nil, err
 	}
 	t.feed.wait()
+	if t.head != nil {
+		result.Head = t.head.head(model, t.data.classes)
+	}
 	result.Broken, result.BrokenPairs, result.Truncated = t.feed.loader.Broken(), t.feed.broken, len(t.feed.truncated.seen)
 	return result, nil
 }

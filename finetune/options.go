@@ -55,6 +55,7 @@ type Options struct {
 	// of the images. With another Hash, other options or other anchors, a
 	// checkpoint in Dir is refused.
 	Hash      string
+	Planned   func(steps int)     // told once how long the run is; may be nil
 	Progress  func(train.Metrics) // after each step; may be nil
 	StopAfter int                 // ends after that many steps as an interruption would; 0 = never
 }

@@ -1,10 +1,10 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
-	"path/filepath"
+	"os"
 	"runtime"
+	"strings"
 
 	"arf/config"
 	"arf/dataset"
@@ -12,7 +12,6 @@ import (
 	"arf/torch"
 	"arf/train"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 )
 
@@ -32,8 +31,8 @@ func newPretrainCLIP(s *settings) *cobra.Command {
 		Use:   "clip CONFIG",
 		Short: "Pretrain a small CLIP on image-text pairs",
 		Long: `Pretrain a small CLIP on image-text pairs. The run can be stopped at any time;
-the same command goes on with it. The model is written to OUT/model, its
-accuracy on held-out pairs to OUT/heldout.json.`,
+the same command goes on with it. The model is written to OUT/model, with its
+accuracy on held-out pairs and the training's log.`,
 		Example: "  arf pretrain clip configs/pretrain-icon-clip.yaml --out runs/pretrain-icon-clip",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -84,14 +83,9 @@ accuracy on held-out pairs to OUT/heldout.json.`,
 				return err
 			}
 			fmt.Printf("held-out pairs: top-1 %.1f%%, top-5 %.1f%% of %d images among %d texts\n", 100*h.Top1, 100*h.Top5, h.Images, h.Texts)
-			data, err := json.MarshalIndent(h, "", "  ")
-			if err != nil {
-				return err
-			}
-			if err := model.Save(filepath.Join(out, "model"), torch.Float16, nil); err != nil {
-				return err
-			}
-			return renameio.WriteFile(filepath.Join(out, "heldout.json"), append(data, '\n'), 0o644)
+			return pretrain.Export(out, model, pretrain.Training{
+				Command: strings.Join(os.Args, " "), Config: cfg, Pairs: pairs.Len(), Precision: dtype.String(), HeldOut: h,
+			})
 		},
 	}
 	c.Flags().StringVar(&out, "out", "runs/pretrain-clip", "run folder: checkpoints, metrics.jsonl, model")

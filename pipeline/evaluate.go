@@ -1,0 +1,182 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"arf/clip"
+	"arf/config"
+	"arf/eval"
+)
+
+// cachedImages bounds the memory for the decoded images of the suites, which
+// every model and every alpha goes through.
+const cachedImages = 1 << 30
+
+func (r *run) evaluateAll(ctx context.Context) error {
+	var evaluator *eval.Evaluator // made when something is to be evaluated
+	for _, seed := range r.cfg.Seeds {
+		for _, m := range r.cfg.Methods {
+			if m == config.MethodZeroShot && seed != r.cfg.Seeds[0] {
+				continue // has no seed
+			}
+			dir := r.of("eval", m, seed)
+			inputs, err := r.evaluateHash(m, seed)
+			if err != nil {
+				return err
+			}
+			if done(dir, inputs) {
+				continue
+			}
+			if evaluator == nil {
+				o := r.evalOptions()
+				o.CacheBytes, o.Progress = cachedImages, nil
+				if evaluator, err = eval.New(r.data.suites, o); err != nil {
+					return err
+				}
+			}
+			if err := restart(dir, inputs); err != nil {
+				return err
+			}
+			if err := r.evaluate(ctx, evaluator, m, seed, dir); err != nil {
+				return fmt.Errorf("evaluate %s, seed %d: %w", m, seed, err)
+			}
+			if err := finished(dir, inputs); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (r *run) evalOptions() eval.Options {
+	return eval.Options{BatchSize: r.cfg.Eval.BatchSize, Workers: r.cfg.Train.Workers, Precision: r.precision}
+}
+
+func (r *run) evaluateHash(m config.Method, seed int) (string, error) {
+	parts := []any{"evaluate", r.modelHash, r.data.classes, r.data.hashes, r.cfg.Eval, r.cfg.Train.Templates, r.precision.String()}
+	if m.Trains() {
+		h, err := r.finetuneHash(m, seed)
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, h)
+	}
+	return hash(parts...), nil
+}
+
+func (r *run) evaluate(ctx context.Context, evaluator *eval.Evaluator, m config.Method, seed int, dir string) error {
+	name := fmt.Sprintf("evaluate %s seed %d", m, seed)
+	alphas := r.cfg.Eval.WiseAlphas
+	if !m.Trains() {
+		alphas = nil
+	}
+	report := r.stage(name)
+	if report == nil {
+		report = func(int, int) {}
+	}
+	total := 1 + len(alphas)
+	report(0, total)
+	pretrained, err := clip.Load(r.cfg.Model, r.device)
+	if err != nil {
+		return err
+	}
+	model, head := pretrained, (*eval.Head)(nil)
+	if m.Trains() {
+		path := filepath.Join(r.of("train", m, seed), "model")
+		if model, err = clip.Load(path, r.device); err != nil {
+			return err
+		}
+		if head, err = linearHead(path); err != nil {
+			return err
+		}
+	}
+	if err := r.measure(ctx, evaluator, model, head, m, seed, dir, nil); err != nil {
+		return err
+	}
+	report(1, total)
+	if !m.Trains() {
+		return nil
+	}
+	if r.data.drift != nil {
+		drift, err := eval.Drift(ctx, pretrained, model, r.data.drift, r.cfg.Eval.Drift.Samples, r.evalOptions())
+		if err != nil {
+			return err
+		}
+		drift.Method, drift.Seed = string(m), seed
+		if err := drift.Save(filepath.Join(dir, "drift.json")); err != nil {
+			return err
+		}
+	}
+	if len(alphas) == 0 {
+		return nil
+	}
+	return r.wise(ctx, evaluator, pretrained, model, head, m, seed, dir, func(i int) { report(1+i, total) })
+}
+
+// wise measures the models between the pretrained and the finetuned one.
+func (r *run) wise(ctx context.Context, evaluator *eval.Evaluator, pretrained, model *clip.Model, head *eval.Head, m config.Method, seed int, dir string, step func(int)) error {
+	between, err := eval.Interpolate(pretrained, model, 0)
+	if err != nil {
+		return err
+	}
+	var zeroshot *eval.Head
+	if head != nil {
+		templates, err := r.cfg.Train.Templates.Read()
+		if err != nil {
+			return err
+		}
+		if zeroshot, err = eval.ZeroShotHead(ctx, pretrained, eval.Classes(r.data.classes...), templates, r.precision); err != nil {
+			return err
+		}
+	}
+	for i, alpha := range r.cfg.Eval.WiseAlphas {
+		if err := eval.InterpolateInto(between, pretrained, model, alpha); err != nil {
+			return err
+		}
+		mixed := head
+		if head != nil {
+			if mixed, err = eval.InterpolateHeads(zeroshot, head, alpha); err != nil {
+				return err
+			}
+		}
+		folder := filepath.Join(dir, "wise-"+strconv.FormatFloat(alpha, 'g', -1, 64))
+		if err := r.measure(ctx, evaluator, between, mixed, m, seed, folder, &alpha); err != nil {
+			return err
+		}
+		step(i + 1)
+	}
+	return nil
+}
+
+// measure evaluates a model on all suites and writes a file each.
+func (r *run) measure(ctx context.Context, evaluator *eval.Evaluator, model *clip.Model, head *eval.Head, m config.Method, seed int, dir string, alpha *float64) error {
+	results, err := evaluator.Evaluate(ctx, model, head)
+	if err != nil {
+		return err
+	}
+	for _, result := range results {
+		result.Model, result.Pretrained = r.cfg.Model, r.modelHash
+		result.Method, result.Seed, result.Alpha = string(m), seed, alpha
+		if err := result.Save(filepath.Join(dir, result.Dataset+".json")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// headPath is the classifier of method ft beside its model.
+func headPath(model string) string { return filepath.Join(model, "head.safetensors") }
+
+// linearHead reads it; nil where there is none.
+func linearHead(model string) (*eval.Head, error) {
+	head, err := eval.LoadHead(headPath(model))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return head, err
+}

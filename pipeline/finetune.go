@@ -1,0 +1,137 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"arf/anchor"
+	"arf/clip"
+	"arf/config"
+	"arf/eval"
+	"arf/finetune"
+	"arf/imaging"
+	"arf/torch"
+	"arf/train"
+)
+
+// of gives a folder of one method and seed under "train" or "eval".
+func (r *run) of(kind string, m config.Method, seed int) string {
+	return filepath.Join(r.dir, kind, string(m), "seed-"+strconv.Itoa(seed))
+}
+
+// finetuneHash covers what the weights of a method and seed depend on.
+func (r *run) finetuneHash(m config.Method, seed int) (string, error) {
+	parts := []any{"finetune", r.modelHash, r.data.hashes["finetune"], r.data.classes, m, seed, r.cfg.Train, r.precision.String()}
+	if m.Captions() {
+		h, err := r.captionsHash()
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, h)
+	}
+	if m.Pairs() {
+		h, err := r.pairsHash()
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, h)
+	}
+	return hash(parts...), nil
+}
+
+func (r *run) finetuneAll(ctx context.Context) error {
+	for _, seed := range r.cfg.Seeds {
+		for _, m := range r.cfg.Methods {
+			if !m.Trains() {
+				continue
+			}
+			if err := r.finetune(ctx, m, seed); err != nil {
+				return fmt.Errorf("finetune %s, seed %d: %w", m, seed, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
+	dir := r.of("train", m, seed)
+	inputs, err := r.finetuneHash(m, seed)
+	if err != nil {
+		return err
+	}
+	if done(dir, inputs) {
+		return nil
+	}
+	if err := restart(dir, inputs); err != nil {
+		return err
+	}
+	model, err := clip.Load(r.cfg.Model, r.device)
+	if err != nil {
+		return err
+	}
+	templates, err := r.cfg.Train.Templates.Read()
+	if err != nil {
+		return fmt.Errorf("train.templates: %w", err)
+	}
+	given := finetune.Data{Finetune: r.data.finetune, Classes: r.data.classes, Templates: templates, Pool: r.data.pool}
+	if m == config.MethodFT {
+		if given.ZeroShotHead, err = eval.ZeroShotHead(ctx, model, eval.Classes(r.data.classes...), templates, r.precision); err != nil {
+			return err
+		}
+	}
+	if m.Captions() {
+		if given.Captions, err = anchor.CaptionTexts(r.captionsPath(), r.cfg.Anchors.Captions.MinClipScore); err != nil {
+			return err
+		}
+	}
+	if m.Pairs() {
+		if given.Pairs, err = r.readPairs(); err != nil {
+			return err
+		}
+	}
+	t := r.cfg.Train
+	o := finetune.Options{
+		Dir: dir, Method: finetune.Method(m), LambdaTCA: t.LambdaTCA, LambdaITA: t.LambdaITA, Negatives: finetune.Negatives(t.Negatives),
+		BatchSize: t.BatchSize, Epochs: t.Epochs, LR: t.LR, WarmupSteps: t.WarmupSteps, WeightDecay: t.WeightDecay,
+		Beta1: t.Beta1, Beta2: t.Beta2, Eps: t.Eps, GradClip: t.GradClip,
+		Augment:        imaging.Augment{ScaleMin: t.Augment.ScaleMin, ScaleMax: t.Augment.ScaleMax, Flip: t.Augment.Flip},
+		TrainBatchNorm: !t.FreezeBatchNorm, FreezeLogitScale: !t.TrainLogitScale,
+		Precision: r.precision, Device: r.device, Seed: uint64(seed),
+		CheckpointEvery: t.CheckpointEvery, KeepCheckpoints: t.KeepCheckpoints, Workers: t.Workers, Hash: inputs,
+	}
+	if r.o.Training != nil {
+		var show func(train.Metrics)
+		o.Planned = func(steps int) { show = r.o.Training(fmt.Sprintf("%s seed %d", m, seed), steps) }
+		o.Progress = func(m train.Metrics) { show(m) }
+	}
+	began := time.Now()
+	result, err := finetune.Run(ctx, model, given, o)
+	if err != nil {
+		return err
+	}
+	for what, broken := range map[string]int{"finetune images": result.Broken.Count, "pool pairs": result.BrokenPairs.Count} {
+		if broken > 0 {
+			slog.Warn("samples that could not be read were left out", "what", what, "count", broken)
+		}
+	}
+	path := filepath.Join(dir, "model")
+	if err := model.Save(path, torch.Float32, nil); err != nil {
+		return err
+	}
+	if result.Head != nil {
+		if err := result.Head.Save(headPath(path)); err != nil {
+			return err
+		}
+	}
+	// The model is what is wanted; checkpoints are for resuming only.
+	if err := os.RemoveAll(filepath.Join(dir, "checkpoints")); err != nil {
+		return err
+	}
+	r.info.FinetuneSeconds[string(m)] = time.Since(began).Seconds()
+	return finished(dir, inputs)
+}

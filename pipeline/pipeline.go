@@ -1,0 +1,198 @@
+// Package pipeline makes a run from a config: captions, retrieved pairs,
+// finetuning of every method and seed, evaluation, report. Each step leaves its
+// result in the run folder with a stamp of what it was made from, so that a
+// step that is done is not done again, and one whose inputs changed is.
+//
+//	runs/<name>/config.yaml, run.json
+//	runs/features/<hash>/                           of the pool and other sets, shared by runs
+//	runs/<name>/anchors/captions.jsonl, pairs.parquet
+//	runs/<name>/train/<method>/seed-<s>/            metrics.jsonl, checkpoints/, model/
+//	runs/<name>/eval/<method>/seed-<s>/             a JSON file a suite, drift.json, wise-<alpha>/
+//	runs/<name>/report.html, results.json, results.csv
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"arf/clip"
+	"arf/config"
+	"arf/report"
+	"arf/torch"
+	"arf/train"
+
+	"github.com/goccy/go-yaml"
+	"github.com/gofrs/flock"
+	"github.com/google/renameio/v2"
+)
+
+// Options of a run that are no part of its results.
+type Options struct {
+	Version string // of this program
+	Command string // as it was typed, for the report
+	// Training, if any, is told of a finetuning that begins and gives the
+	// function that its steps are told to.
+	Training func(name string, steps int) func(train.Metrics)
+	// Stage, if any, is told how far other steps are.
+	Stage func(stage string, done, total int)
+	Out   io.Writer // of the result table; nil prints none
+}
+
+// Step names a part of a run, for those who want only that.
+type Step string
+
+const (
+	Captions Step = "captions"
+	Pairs    Step = "pairs"
+	Finetune Step = "finetune"
+	Evaluate Step = "evaluate"
+	Reports  Step = "report"
+)
+
+// Steps in their order.
+var Steps = []Step{Captions, Pairs, Finetune, Evaluate, Reports}
+
+// run is a run in progress.
+type run struct {
+	cfg       *config.Config
+	o         Options
+	dir       string
+	device    torch.Device
+	precision torch.DType
+	modelHash string
+	data      *data
+	info      report.Info
+}
+
+// Dir is a config's run folder.
+func Dir(cfg *config.Config) string { return filepath.Join(cfg.Output, cfg.Name) }
+
+// Run does all steps up to the last one named, those that it needs first; all
+// when last is "". When ctx ends, what was done is kept, and the same call goes
+// on from there.
+func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err error) {
+	defer torch.Catch(&err)
+	if last == "" {
+		last = Reports
+	}
+	if !slices.Contains(Steps, last) {
+		return fmt.Errorf("step %q is not known; known are %v", last, Steps)
+	}
+	r := &run{cfg: cfg, o: o, dir: Dir(cfg)}
+	if r.device, err = torch.ParseDevice(cfg.Device); err != nil {
+		return err
+	}
+	if cfg.Threads > 0 {
+		torch.SetThreads(cfg.Threads)
+	}
+	r.precision = precision(cfg.Precision)
+	if err := os.MkdirAll(r.dir, 0o755); err != nil {
+		return fmt.Errorf("make the run folder: %w", err)
+	}
+	lock := flock.New(filepath.Join(r.dir, ".lock"))
+	if free, err := lock.TryLock(); err != nil {
+		return fmt.Errorf("lock the run folder %s: %w", r.dir, err)
+	} else if !free {
+		return fmt.Errorf("run folder %s is in use by another arf; wait for it, or give this run another name (--set name=…)", r.dir)
+	}
+	defer lock.Unlock()
+	if r.modelHash, err = clip.Hash(cfg.Model); err != nil {
+		return fmt.Errorf("model: %w", err)
+	}
+	if r.data, err = openData(ctx, cfg); err != nil {
+		return err
+	}
+	if err := r.begin(); err != nil {
+		return err
+	}
+	for _, step := range Steps {
+		if err := r.do(ctx, step); err != nil {
+			return err
+		}
+		if step == last {
+			break
+		}
+	}
+	return r.finish()
+}
+
+func (r *run) do(ctx context.Context, step Step) error {
+	switch step {
+	case Captions:
+		return r.captions(ctx)
+	case Pairs:
+		return r.pairs(ctx)
+	case Finetune:
+		return r.finetuneAll(ctx)
+	case Evaluate:
+		return r.evaluateAll(ctx)
+	case Reports:
+		if err := r.finish(); err != nil { // the report shows run.json
+			return err
+		}
+		_, err := Report(r.dir, r.o.Out)
+		return err
+	}
+	return nil
+}
+
+// begin writes the resolved config and what is known of the run so far.
+func (r *run) begin() error {
+	text, err := yaml.Marshal(r.cfg)
+	if err != nil {
+		return err
+	}
+	if err := renameio.WriteFile(filepath.Join(r.dir, "config.yaml"), text, 0o644); err != nil {
+		return fmt.Errorf("write the run's config: %w", err)
+	}
+	device := r.device.String()
+	r.info = report.Info{
+		Version: r.o.Version, Engine: "libtorch " + torch.Version(), Device: device, Threads: torch.Threads(),
+		Command: r.o.Command, Started: time.Now().UTC(),
+		Model: report.ModelInfo{Name: r.cfg.Model, SHA256: r.modelHash}, FinetuneSeconds: map[string]float64{},
+	}
+	if old, err := readInfo(r.dir); err == nil {
+		r.info.Started = old.Started // of the call that began the run
+		if old.FinetuneSeconds != nil {
+			r.info.FinetuneSeconds = old.FinetuneSeconds
+		}
+	} else if !errors.Is(err, os.ErrNotExist) {
+		slog.Warn("run.json can't be read and is written anew", "error", err)
+	}
+	r.info.Source, r.info.Data = r.data.source, r.data.parts
+	return report.WriteInfo(r.dir, r.info)
+}
+
+func (r *run) finish() error {
+	r.info.Finished = time.Now().UTC()
+	return report.WriteInfo(r.dir, r.info)
+}
+
+func (r *run) stage(name string) func(done, total int) {
+	if r.o.Stage == nil {
+		return nil
+	}
+	return func(done, total int) { r.o.Stage(name, done, total) }
+}
+
+// uses tells whether any method of the run needs what is asked for.
+func (r *run) uses(needs func(config.Method) bool) bool {
+	return slices.ContainsFunc(r.cfg.Methods, needs)
+}
+
+func precision(p config.Precision) torch.DType {
+	switch p {
+	case config.PrecisionBF16:
+		return torch.BFloat16
+	case config.PrecisionFP32:
+		return torch.Float32
+	}
+	return train.AutoPrecision()
+}
