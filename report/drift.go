@@ -1,6 +1,8 @@
 package report
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"regexp"
@@ -12,10 +14,15 @@ import (
 
 // Drift is drift.json: how far finetuning moved the features of held-out pairs.
 type Drift struct {
-	ImageCosine *float64 // mean cosine between pretrained and finetuned image features, [-1,1]
-	TextCosine  *float64 // the same for texts
-	Recall      map[RecallAt]RecallChange
+	Pairs       int      `json:"num_pairs"`
+	ImageCosine *float64 `json:"image_cosine"` // mean of pretrained and finetuned image features, [-1,1]
+	TextCosine  *float64 `json:"text_cosine"`  // the same for texts
+	Before      Recalls  `json:"before"`       // of the pretrained model
+	After       Recalls  `json:"after"`        // of the finetuned model
 }
+
+// Recalls are shares in [0,1] by names such as recall_image_to_text@5.
+type Recalls map[string]*float64
 
 // RecallAt names a retrieval measure.
 type RecallAt struct {
@@ -23,65 +30,28 @@ type RecallAt struct {
 	K         int
 }
 
-// RecallChange is recall@k, in [0,1], by the pretrained and the finetuned model.
-type RecallChange struct{ Before, After *float64 }
+func (at RecallAt) String() string { return fmt.Sprintf("recall_%s@%d", at.Direction, at.K) }
 
-var recallKey = regexp.MustCompile(`(image_to_text|text_to_image)\D*@(\d+)`)
-var beforeKey = regexp.MustCompile(`before|pretrained`)
-var afterKey = regexp.MustCompile(`after|finetuned`)
+var recallName = regexp.MustCompile(`^recall_(image_to_text|text_to_image)@([1-9]\d{0,5})$`)
 
-// decodeDrift takes numbers by their names, at whatever depth: image_cosine,
-// text_cosine, and recall…image_to_text@k with before or after on the way.
-// Other numbers are left alone.
 func decodeDrift(file string, data []byte) (*Drift, error) {
-	var tree map[string]any
-	if err := decode(file, 1, data, &tree); err != nil {
+	d := &Drift{}
+	if err := decode(file, 1, data, d); err != nil {
 		return nil, err
 	}
-	d := &Drift{Recall: map[RecallAt]RecallChange{}}
-	if err := d.collect(file, "", tree); err != nil {
-		return nil, err
+	check := func(field string, x *float64, low float64) error {
+		if x != nil && !(*x >= low && *x <= 1.001) { // cosines of rounded features may exceed 1
+			return fmt.Errorf("%s: field %s is %v, want a number from %g to 1; run arf eval again", file, field, *x, low)
+		}
+		return nil
 	}
-	return d, nil
-}
-
-func (d *Drift) collect(file, prefix string, tree map[string]any) error {
-	for key, v := range tree {
-		name := prefix + key
-		if sub, ok := v.(map[string]any); ok {
-			if err := d.collect(file, name+".", sub); err != nil {
-				return err
-			}
-			continue
-		}
-		m := recallKey.FindStringSubmatch(name)
-		before, after := beforeKey.MatchString(name), afterKey.MatchString(name)
-		isRecall := m != nil && before != after
-		if key != "image_cosine" && key != "text_cosine" && !isRecall || v == nil {
-			continue
-		}
-		x, ok := v.(float64)
-		if !ok || x < -1.001 || x > 1.001 {
-			return fmt.Errorf("%s: field %s is %v, want a number between -1 and 1", file, name, v)
-		}
-		switch {
-		case key == "image_cosine":
-			d.ImageCosine = &x
-		case key == "text_cosine":
-			d.TextCosine = &x
-		default:
-			k, _ := strconv.Atoi(m[2])
-			at := RecallAt{m[1], k}
-			change := d.Recall[at]
-			if before {
-				change.Before = &x
-			} else {
-				change.After = &x
-			}
-			d.Recall[at] = change
+	errs := []error{check("image_cosine", d.ImageCosine, -1.001), check("text_cosine", d.TextCosine, -1.001)}
+	for part, recalls := range map[string]Recalls{"before": d.Before, "after": d.After} {
+		for name, x := range recalls {
+			errs = append(errs, check(part+"."+name, x, 0))
 		}
 	}
-	return nil
+	return d, errors.Join(errs...)
 }
 
 // driftRow is one line of the drift table, averaged over seeds. NaN = unknown.
@@ -97,21 +67,20 @@ func (r *Run) driftColumns() []RecallAt {
 	var out []RecallAt
 	for _, bySeed := range r.drifts {
 		for _, d := range bySeed {
-			for at := range d.Recall {
-				if !slices.Contains(out, at) {
+			for name := range d.After {
+				m := recallName.FindStringSubmatch(name)
+				if m == nil {
+					continue
+				}
+				k, _ := strconv.Atoi(m[2]) // digits, by the pattern
+				if at := (RecallAt{m[1], k}); !slices.Contains(out, at) {
 					out = append(out, at)
 				}
 			}
 		}
 	}
 	slices.SortFunc(out, func(a, b RecallAt) int {
-		if a.Direction != b.Direction {
-			if a.Direction < b.Direction {
-				return -1
-			}
-			return 1
-		}
-		return a.K - b.K
+		return cmp.Or(cmp.Compare(a.Direction, b.Direction), cmp.Compare(a.K, b.K))
 	})
 	return out
 }
@@ -131,7 +100,7 @@ func (r *Run) driftTable() []driftRow {
 		}
 	}
 	for _, at := range columns {
-		base.Recall = append(base.Recall, mean(all, func(d *Drift) *float64 { return d.Recall[at].Before }))
+		base.Recall = append(base.Recall, mean(all, func(d *Drift) *float64 { return d.Before[at.String()] }))
 	}
 	rows := []driftRow{base}
 	for _, method := range r.finetuned() {
@@ -146,7 +115,7 @@ func (r *Run) driftTable() []driftRow {
 			ImageCosine: mean(drifts, func(d *Drift) *float64 { return d.ImageCosine }),
 			TextCosine:  mean(drifts, func(d *Drift) *float64 { return d.TextCosine })}
 		for _, at := range columns {
-			row.Recall = append(row.Recall, mean(drifts, func(d *Drift) *float64 { return d.Recall[at].After }))
+			row.Recall = append(row.Recall, mean(drifts, func(d *Drift) *float64 { return d.After[at.String()] }))
 		}
 		rows = append(rows, row)
 	}

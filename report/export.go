@@ -141,7 +141,7 @@ func (r *Run) document() jsonReport {
 	for _, d := range r.driftTable() {
 		recall := map[string]number{}
 		for i, at := range recalls {
-			recall[fmt.Sprintf("%s@%d", at.Direction, at.K)] = number(d.Recall[i])
+			recall[at.String()] = number(d.Recall[i])
 		}
 		doc.Drift = append(doc.Drift, jsonDrift{d.Method, number(d.ImageCosine), number(d.TextCosine), recall})
 	}

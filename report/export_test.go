@@ -39,7 +39,7 @@ zeroshot        40.0          30.0          50.0          40.0           20.0 *
 arf             61.0 ± 1.4 *  35.0 ± 1.4 *  55.0 ± 1.4 *  45.0 ± 0.0 *   20.0 ± 1.4 *
 standard error  0.5           0.5           0.5           0.3            0.4
 
-Did arf break anything? Not clear. Zero-shot may have lost more than 1 point.
+Did arf break anything? Not clear for zero-shot.
   ID                 +21.0 ± 2.4 points (better)
   Average shift      +5.0 ± 0.9 points (better)
   Zero-shot          0.0 ± 2.3 points (no measurable change)

@@ -191,14 +191,15 @@ func (f fixture) evaluation(s fixtureSuite, method string, seed int, alpha float
 
 func fixtureDrift(method string, seed int) map[string]any {
 	moved := map[string]float64{"ft": 0.72, "flyp": 0.7, "flyp+tca": 0.8, "flyp+ita": 0.88, "arf": 0.9}[method] + 0.004*float64(seed)
-	d := map[string]any{"image_cosine": moved, "text_cosine": moved + 0.02}
+	before, after := map[string]any{}, map[string]any{}
 	for i, k := range []int{1, 5, 10} {
 		for j, direction := range []string{"image_to_text", "text_to_image"} {
 			base := 0.21 + 0.17*float64(i) + 0.02*float64(j)
-			d[fmt.Sprintf("recall_%s@%d", direction, k)] = map[string]any{"before": base, "after": base * (0.6 + 0.4*moved)}
+			name := fmt.Sprintf("recall_%s@%d", direction, k)
+			before[name], after[name] = base, base*(0.6+0.4*moved)
 		}
 	}
-	return d
+	return map[string]any{"num_pairs": 2000, "image_cosine": moved, "text_cosine": moved + 0.02, "before": before, "after": after, "method": method, "seed": seed}
 }
 
 func fixtureSteps(method string, seed, steps int) []any {

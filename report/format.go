@@ -39,3 +39,11 @@ func signed(x float64) string {
 	}
 	return s
 }
+
+// plural is a count with its noun.
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

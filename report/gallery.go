@@ -95,7 +95,7 @@ func (r *Run) galleryView() (*galleryView, error) {
 		v.Notes = append(v.Notes, "The pictures were not at hand when this report was made.")
 	}
 	if failed > 0 {
-		v.Notes = append(v.Notes, fmt.Sprintf("%d pictures could not be read, the first one: %v.", failed, firstFailure))
+		v.Notes = append(v.Notes, fmt.Sprintf("%s could not be read, the first one: %v.", plural(failed, "picture", "pictures"), firstFailure))
 	}
 	return v, nil
 }
@@ -111,7 +111,11 @@ func (r *Run) prompt() func(class string) string {
 		}
 	}
 	return func(class string) string {
-		return strings.NewReplacer("{}", class, "{c}", class, "{class}", class, "{classname}", class).Replace(template)
+		text := strings.NewReplacer("{}", class, "{c}", class).Replace(template)
+		if text == class { // says nothing new
+			return ""
+		}
+		return text
 	}
 }
 

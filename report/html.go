@@ -76,7 +76,7 @@ type page struct {
 	Training     []*chart
 	Costs        []trainingSummary
 	Gallery      *galleryView
-	Seconds      time.Duration
+	FocusSeconds time.Duration // of finetuning one seed of the focus
 }
 
 type verdictView struct {
@@ -132,6 +132,17 @@ func (p *page) FinetuneImages() int {
 		}
 	}
 	return 0
+}
+
+// DriftPairs is the number of pairs that drift was measured on; 0 = unknown.
+func (p *page) DriftPairs() int {
+	most := 0
+	for _, bySeed := range p.Run.drifts {
+		for _, d := range bySeed {
+			most = max(most, d.Pairs)
+		}
+	}
+	return most
 }
 
 type perClassView struct {
@@ -193,9 +204,7 @@ func (r *Run) page() (*page, error) {
 	p := &page{Run: r, Style: template.CSS(styleSource), Script: template.JS(scriptSource),
 		ScriptHash: "sha256-" + base64.StdEncoding.EncodeToString(hash[:]),
 		Made:       time.Now(), Focus: r.focus(), Columns: r.columns()}
-	if !r.Info.Finished.IsZero() {
-		p.Seconds = r.Info.Finished.Sub(r.Info.Started).Round(time.Second)
-	}
+	p.FocusSeconds = time.Duration(r.Info.FinetuneSeconds[p.Focus] * float64(time.Second)).Round(time.Second)
 	p.Verdicts = r.verdictViews()
 	for _, m := range r.finetuned() {
 		if m != p.Focus {

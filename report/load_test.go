@@ -172,11 +172,12 @@ func TestMalformed(t *testing.T) {
 		"seed folder":         {"eval/arf/seed-one/id.json", good, `folder "seed-one"`},
 		"alpha folder":        {"eval/arf/seed-0/wise-half/id.json", good, `folder "wise-half"`},
 		"drift":               {"eval/arf/seed-0/drift.json", `{"image_cosine":"near"}`, "field image_cosine"},
-		"drift out of range":  {"eval/arf/seed-0/drift.json", `{"recall_image_to_text@1":{"before":21}}`, "field recall_image_to_text@1.before"},
+		"drift out of range":  {"eval/arf/seed-0/drift.json", `{"before":{"recall_image_to_text@1":21}}`, "field before.recall_image_to_text@1 is 21"},
 		"run.json":            {"run.json", `{"threads":"two"}`, "run.json, line 1: field threads"},
 		"metrics line":        {"train/arf/seed-0/metrics.jsonl", "{\"step\":0,\"loss\":1}\n{\"step\":1,\"loss\":{}}\n{\"step\":2}\n", "metrics.jsonl, line 2: field loss"},
 		"metrics NaN":         {"train/arf/seed-0/metrics.jsonl", "{\"step\":0,\"loss\":NaN}\n", "field loss is NaN or infinite"},
 		"metrics step":        {"train/arf/seed-0/metrics.jsonl", "{\"loss\":1}\n", "field step is missing"},
+		"metrics term":        {"train/arf/seed-0/metrics.jsonl", "{\"step\":1,\"loss_new\":\"low\"}\n", "in field loss_new"},
 		"metrics step huge":   {"train/arf/seed-0/metrics.jsonl", "{\"step\":9223372036854775807}\n", "field step"},
 		"captions":            {"anchors/captions.jsonl", "{\"key\":\"a\",\"captions\":[{\"text\":3}]}\n", "captions.jsonl, line 1: field captions.0.text"},
 		"captions key":        {"anchors/captions.jsonl", "{\"class\":\"a\"}\n", "field key is missing"},
@@ -206,17 +207,21 @@ func TestNotFinite(t *testing.T) {
 	dir := f.write(t)
 	writeText(t, filepath.Join(dir, "eval/arf/seed-1/emoji.json"),
 		`{"dataset":"emoji","role":"shift","num_images":520,"num_classes":101,"metrics":{"acc1":null},"standard_error":null}`)
-	writeText(t, filepath.Join(dir, "train/arf/seed-1/metrics.jsonl"), "{\"step\":0,\"loss\":2}\n{\"step\":1,\"loss\":null,\"logit_scale\":null}\n{\"step\":2,\"loss\":null}\n{\"step\":3,\"lo")
+	writeText(t, filepath.Join(dir, "train/arf/seed-1/metrics.jsonl"), "{\"step\":0,\"loss\":2}\n{\"step\":1,\"loss\":0,\"grad_norm\":0,\"logit_scale\":null,\"skipped\":true}\n{\"step\":2,\"loss\":null}\n{\"step\":3,\"loss\":1e300}\n{\"step\":4,\"lo")
 	r := load(t, dir)
 	warned := strings.Join(r.Warnings, "\n")
 	for _, want := range []string{
 		"eval/arf/seed-1/emoji.json: field metrics.acc1 is not a number",
-		"train/arf/seed-1/metrics.jsonl: the loss is not finite in 2 steps, first in step 1",
-		"train/arf/seed-1/metrics.jsonl: line 4 is cut off",
+		"train/arf/seed-1/metrics.jsonl: the loss is not finite in 2 steps, first in step 2",
+		"train/arf/seed-1/metrics.jsonl: 1 step was skipped, since its gradient was not finite",
+		"train/arf/seed-1/metrics.jsonl: line 5 is cut off",
 	} {
 		if !strings.Contains(warned, want) {
 			t.Errorf("warnings lack %q:\n%s", want, warned)
 		}
+	}
+	if loss := r.training["arf"][1].steps[1].Loss; loss != nil {
+		t.Errorf("a skipped step has the loss %v", *loss)
 	}
 	if s := r.score("arf", 1, metrics[0], r.suites(RoleShift)); s.Seeds != 1 || s.Mean != s.Mean {
 		t.Errorf("average shift %+v, want the one seed that has all sets", s)
@@ -237,12 +242,28 @@ func TestResumedTraining(t *testing.T) {
 	if len(steps) != 3 || *steps[2].Loss != 2 {
 		t.Errorf("%d steps, the last with loss %v", len(steps), *steps[len(steps)-1].Loss)
 	}
-	b, ok := r.band("arf", quantities[0])
+	b, ok := r.band("arf", r.quantities()[0])
 	if !ok || !slices.Equal(b.Mean, []float64{4, 3, 2}) {
 		t.Errorf("curve %v", b.Mean)
 	}
-	if _, ok := r.band("arf", quantities[2]); ok {
-		t.Error("a loss term that was never logged is drawn")
+	if n := len(r.quantities()); n != 4 {
+		t.Errorf("%d quantities, want 4: no loss term was logged", n)
+	}
+	if _, ok := r.band("arf", r.quantities()[1]); ok {
+		t.Error("a learning rate that was never logged is drawn")
+	}
+}
+
+// TestLossTerms: a new objective's term is drawn without being known here.
+func TestLossTerms(t *testing.T) {
+	dir := smallFixture(1).write(t)
+	writeText(t, filepath.Join(dir, "train/arf/seed-0/metrics.jsonl"), "{\"step\":1,\"loss_new\":4,\"loss_ita\":2,\"other\":{}}\n{\"step\":2,\"loss_new\":3,\"loss_ita\":1}\n")
+	var labels []string
+	for _, q := range load(t, dir).quantities() {
+		labels = append(labels, q.Label)
+	}
+	if want := []string{"loss", "loss term: class", "loss term: ita", "loss term: new", "learning rate", "logit_scale", "gradient norm"}; !slices.Equal(labels, want) {
+		t.Errorf("%q, want %q", labels, want)
 	}
 }
 

@@ -122,7 +122,7 @@ func (r *Run) trainingCharts() []*chart {
 	}
 	width, count := r.bins()
 	var out []*chart
-	for i, q := range quantities {
+	for i, q := range r.quantities() {
 		var bands []band
 		lo, hi := math.Inf(1), math.Inf(-1)
 		for _, method := range r.allMethods() {

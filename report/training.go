@@ -3,6 +3,7 @@ package report
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"gonum.org/v1/gonum/stat"
 )
 
@@ -22,14 +24,32 @@ type step struct {
 	Step         *int     `json:"step"`
 	Epoch        *float64 `json:"epoch"`
 	Loss         *float64 `json:"loss"`
-	LossClass    *float64 `json:"loss_class"`
-	LossTCA      *float64 `json:"loss_tca"`
-	LossITA      *float64 `json:"loss_ita"`
 	LearningRate *float64 `json:"lr"`
 	LogitScale   *float64 `json:"logit_scale"`
 	GradNorm     *float64 `json:"grad_norm"`
 	Rate         *float64 `json:"samples_per_second"`
 	PeakMemory   *int64   `json:"peak_memory_bytes"`
+	Skipped      bool     `json:"skipped"` // gradient not finite, weights left alone
+
+	Rest  map[string]jsontext.Value `json:",inline"`
+	Terms map[string]*float64       `json:"-"` // the loss_<name> of Rest
+}
+
+// fillTerms takes the loss terms, whatever an objective is called, from the
+// fields without a name here.
+func (s *step) fillTerms(file string, line int) error {
+	s.Terms = map[string]*float64{}
+	for name, text := range s.Rest {
+		if term, ok := strings.CutPrefix(name, "loss_"); ok {
+			var x *float64
+			if err := decode(file, line, text, &x); err != nil {
+				return fmt.Errorf("%w (in field %s)", err, name)
+			}
+			s.Terms[term] = x
+		}
+	}
+	s.Rest = nil
+	return nil
 }
 
 // quantity is one panel of the training curves.
@@ -38,14 +58,38 @@ type quantity struct {
 	of    func(*step) *float64
 }
 
-var quantities = []quantity{
-	{"loss", func(s *step) *float64 { return s.Loss }},
-	{"loss: class", func(s *step) *float64 { return s.LossClass }},
-	{"loss: tca", func(s *step) *float64 { return s.LossTCA }},
-	{"loss: ita", func(s *step) *float64 { return s.LossITA }},
-	{"learning rate", func(s *step) *float64 { return s.LearningRate }},
-	{"logit_scale", func(s *step) *float64 { return s.LogitScale }},
-	{"gradient norm", func(s *step) *float64 { return s.GradNorm }},
+// knownTerms is the order of the loss terms; others follow by name.
+var knownTerms = []string{"class", "ce", "tca", "ita"}
+
+// quantities that any finetuning logged: the loss, its terms, the rest.
+func (r *Run) quantities() []quantity {
+	var terms []string
+	for _, bySeed := range r.training {
+		for _, t := range bySeed {
+			for i := range t.steps {
+				for name := range t.steps[i].Terms {
+					if !slices.Contains(terms, name) {
+						terms = append(terms, name)
+					}
+				}
+			}
+		}
+	}
+	rank := func(name string) int {
+		if i := slices.Index(knownTerms, name); i >= 0 {
+			return i
+		}
+		return len(knownTerms)
+	}
+	slices.SortFunc(terms, func(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b)) })
+	out := []quantity{{"loss", func(s *step) *float64 { return s.Loss }}}
+	for _, name := range terms {
+		out = append(out, quantity{"loss term: " + name, func(s *step) *float64 { return s.Terms[name] }})
+	}
+	return append(out,
+		quantity{"learning rate", func(s *step) *float64 { return s.LearningRate }},
+		quantity{"logit_scale", func(s *step) *float64 { return s.LogitScale }},
+		quantity{"gradient norm", func(s *step) *float64 { return s.GradNorm }})
 }
 
 // No run takes more steps; a larger number is a broken file.
@@ -98,7 +142,12 @@ func (r *Run) readTraining(name string) (*training, error) {
 		if s.Step == nil || *s.Step < 0 || *s.Step > mostSteps {
 			return fmt.Errorf("%s, line %d: field step is missing or no count of steps", name, line)
 		}
-		if s.Loss == nil || math.Abs(*s.Loss) > mostValue {
+		if err := s.fillTerms(name, line); err != nil {
+			return err
+		}
+		if s.Skipped { // its zeros stand for what JSON can't say
+			s.Loss, s.Terms, s.GradNorm = nil, nil, nil
+		} else if s.Loss == nil || math.Abs(*s.Loss) > mostValue {
 			if notFinite++; notFinite == 1 {
 				firstBad = *s.Step
 			}
@@ -118,6 +167,15 @@ func (r *Run) readTraining(name string) (*training, error) {
 		}
 	}
 	t.steps = kept
+	skipped := 0
+	for _, s := range t.steps {
+		if s.Skipped {
+			skipped++
+		}
+	}
+	if skipped > 0 {
+		r.warnf("%s: %s skipped, since its gradient was not finite.", name, plural(skipped, "step was", "steps were"))
+	}
 	if notFinite > 0 {
 		r.warnf("%s: the loss is not finite in %d steps, first in step %d. Training may have diverged; try a lower lr.", name, notFinite, firstBad)
 	}

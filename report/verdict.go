@@ -244,7 +244,7 @@ func (v Verdict) Headline() string {
 		for _, a := range v.possible(Margin) {
 			names = append(names, sentence(a.Label))
 		}
-		return "Not clear. " + upperFirst(list(names)) + " may have lost more than 1 point."
+		return "Not clear for " + list(names) + "."
 	case "partial":
 		return "No measurable loss on " + list(append(v.labels(Better), v.labels(Unclear)...)) + "."
 	}

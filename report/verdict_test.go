@@ -95,12 +95,12 @@ func TestVerdictStates(t *testing.T) {
 	}{
 		"gain":       {[2]float64{.1, .01}, [2]float64{.02, .005}, [2]float64{.01, .004}, nil, "ok", "No measurable loss.", ""},
 		"no change":  {[2]float64{.1, .01}, [2]float64{.001, .002}, [2]float64{0, .002}, nil, "ok", "No measurable loss.", "Not ruled out: a loss of up to 0.3 points on average shift and 0.4 points on zero-shot."},
-		"too small":  {[2]float64{.1, .01}, [2]float64{.02, .005}, [2]float64{-.01, .01}, nil, "unclear", "Not clear. Zero-shot may have lost more than 1 point.", "Not ruled out: a loss of up to 3.0 points on zero-shot."},
+		"too small":  {[2]float64{.1, .01}, [2]float64{.02, .005}, [2]float64{-.01, .01}, nil, "unclear", "Not clear for zero-shot.", "Not ruled out: a loss of up to 3.0 points on zero-shot."},
 		"loss":       {[2]float64{.1, .01}, [2]float64{-.02, .005}, [2]float64{-.04, .01}, nil, "worse", "Yes. Average shift and zero-shot got worse.", ""},
 		"single set": {[2]float64{.1, .01}, [2]float64{.02, .005}, [2]float64{.01, .001}, []Axis{axisOf("shift", "emoji", -.05, .01)}, "mixed", "In part. Emoji got worse.", "Emoji lost 5.0 points."},
 		"partial":    {[2]float64{.1, .01}, [2]float64{nan, nan}, [2]float64{nan, nan}, nil, "partial", "No measurable loss on ID.", ""},
 		"unknown":    {[2]float64{nan, nan}, [2]float64{nan, nan}, [2]float64{nan, nan}, nil, "unknown", "Not known.", ""},
-		"no error":   {[2]float64{.1, .01}, [2]float64{.02, .005}, [2]float64{-.01, nan}, nil, "unclear", "Not clear. Zero-shot may have lost more than 1 point.", "The error of zero-shot is unknown."},
+		"no error":   {[2]float64{.1, .01}, [2]float64{.02, .005}, [2]float64{-.01, nan}, nil, "unclear", "Not clear for zero-shot.", "The error of zero-shot is unknown."},
 	} {
 		v := Verdict{Method: "arf", Worse: test.worse, Axes: []Axis{
 			axisOf("id", "ID", test.id[0], test.id[1]),
