@@ -56,13 +56,11 @@ type Anchors struct {
 
 // Captions describes the text-compensated anchors: captions of the finetune images by a pretrained captioner.
 type Captions struct {
-	Captioner    string  `yaml:"captioner"`      // folder of a captioner, or the http(s) address of an OpenAI-compatible server
-	RemoteModel  string  `yaml:"remote_model"`   // model's name on that server
+	Captioner    string  `yaml:"captioner"`      // folder of a captioner
 	PerImage     int     `yaml:"per_image"`      // captions an image
 	Temperature  float64 `yaml:"temperature"`    // of sampling; 0 = greedy
 	TopP         float64 `yaml:"top_p"`          // nucleus: smallest set of tokens with this probability, in (0,1]; 1 = all
 	MaxLength    int     `yaml:"max_length"`     // tokens a caption
-	Prompt       string  `yaml:"prompt"`         // what the caption continues (BLIP), or the question to a remote model
 	MinClipScore float64 `yaml:"min_clip_score"` // drop captions whose cosine to their image is lower; −1 = keep all
 	BatchSize    int     `yaml:"batch_size"`     // images at a time
 }

@@ -117,7 +117,7 @@ func TestSet(t *testing.T) {
 		{"name=a", func(c *Config) any { return c.Name }, "a"},
 		{"methods=[ft]", func(c *Config) any { return c.Methods }, []Method{MethodFT}},
 		{"train.freeze_batch_norm=false", func(c *Config) any { return c.Train.FreezeBatchNorm }, false},
-		{"anchors.captions.prompt=what: {is} this #1=?", func(c *Config) any { return c.Anchors.Captions.Prompt }, "what: {is} this #1=?"},
+		{"output=what: {is} this #1=?", func(c *Config) any { return c.Output }, "what: {is} this #1=?"},
 		{"data.classes=classes.txt", func(c *Config) any { return c.Data.Classes }, List{Ref: "classes.txt"}},
 		{"data.classes=[cat, dog]", func(c *Config) any { return c.Data.Classes }, List{Items: []string{"cat", "dog"}}},
 		{"eval.suites[0].source.limit=7", func(c *Config) any { return c.Eval.Suites[0].Source.Limit }, 7},
@@ -179,7 +179,6 @@ func TestValidate(t *testing.T) {
 		{"arf without captioner", "methods=[arf]", `anchors.captions.captioner: is missing`},
 		{"caption query without captioner", "anchors.pairs.query=caption-text", ``},
 		{"device", "device=gpu", `device: "gpu" is no device; use auto, cpu, cuda or cuda:1`},
-		{"server without model", "anchors.captions.captioner=http://localhost:8000/v1", `anchors.captions.remote_model: is missing`},
 		{"greedy copies", "anchors.captions.temperature=0", `temperature 0 gives the same caption each time`},
 		{"batch of one", "train.batch_size=1", `train.batch_size: is 1; give 2 or more`},
 		{"template without class", "train.templates=[a photo]", `train.templates[0]: "a photo" needs {} once`},
@@ -333,14 +332,13 @@ anchors:
 		{"all there", "threads=1", ""},
 		{"misspelt model", "model=" + dir + "/modle", "model: " + dir + "/modle does not exist"},
 		{"pattern in a missing folder", "data.pool.path=" + dir + "/pol/*.tar", "data.pool.path: " + dir + "/pol does not exist"},
-		{"server", "anchors.captions.captioner=http://localhost:1/v1", ""},
 		{"unused pool", "data.pool.path=nowhere", "data.pool.path: nowhere does not exist"},
 		{"class keyword", "eval.suites=[{name: a, role: id, source: {path: " + dir + "/train}, classes: finetune, class_mask: present}]", ""},
 		{"class file", "eval.suites=[{name: a, role: id, source: {path: " + dir + "/train}, classes: finetun}]", "eval.suites[0].classes: finetun does not exist"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := Parse("c.yaml", []byte(base), tt.set, "anchors.captions.remote_model=m")
+			c, err := Parse("c.yaml", []byte(base), tt.set)
 			if err != nil {
 				t.Fatal(err)
 			}

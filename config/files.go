@@ -23,7 +23,7 @@ func (c *Config) CheckFiles() error {
 			v.exists(fmt.Sprintf("anchors.pairs.leak_guard.sources[%d].path", i), s.Path)
 		}
 	}
-	if captioner := c.Anchors.Captions.Captioner; c.NeedsCaptions() && !strings.Contains(captioner, "://") {
+	if captioner := c.Anchors.Captions.Captioner; c.NeedsCaptions() {
 		v.exists("anchors.captions.captioner", captioner)
 	}
 	v.exists("train.templates", c.Train.Templates.Ref)

@@ -41,11 +41,9 @@ func (c *Config) Validate() error {
 
 func (v *validator) anchors(c *Config) {
 	captions := c.Anchors.Captions
-	remote := strings.HasPrefix(captions.Captioner, "http://") || strings.HasPrefix(captions.Captioner, "https://")
 	if c.NeedsCaptions() {
-		v.check(captions.Captioner != "", "anchors.captions.captioner", "is missing; give a captioner's folder or a server's address, or leave out the methods flyp+tca and arf")
+		v.check(captions.Captioner != "", "anchors.captions.captioner", "is missing; give a captioner's folder, or leave out the methods flyp+tca and arf")
 	}
-	v.check(!remote || captions.RemoteModel != "", "anchors.captions.remote_model", "is missing; name the model that %s serves", captions.Captioner)
 	v.min("anchors.captions.per_image", captions.PerImage, 1)
 	v.atLeast("anchors.captions.temperature", captions.Temperature, 0)
 	v.check(captions.TopP > 0 && captions.TopP <= 1, "anchors.captions.top_p", "is %g; give a probability above 0 and up to 1", captions.TopP)

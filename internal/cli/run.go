@@ -42,6 +42,9 @@ func (f *runFlags) run(cmd *cobra.Command, s *settings, path string, last pipeli
 	if err != nil {
 		return err
 	}
+	if err := cfg.CheckFiles(); err != nil {
+		return err
+	}
 	o := pipeline.Options{Version: version(), Command: strings.Join(os.Args, " "), Out: os.Stdout}
 	if !f.quiet {
 		o.Stage = stages()

@@ -138,3 +138,21 @@ func Pairs(tb testing.TB, dir string, n int, first uint64) string {
 	}
 	return path
 }
+
+// Change decodes a picture, changes each of its numbers, and encodes it again.
+func Change(tb testing.TB, png []byte, to func(i int, v uint8) uint8) []byte {
+	tb.Helper()
+	pix, width, height, err := imaging.DecodeRGB(png)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	changed := make([]uint8, len(pix))
+	for i, v := range pix {
+		changed[i] = to(i, v)
+	}
+	out, err := imaging.EncodePNG(changed, width, height)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return out
+}

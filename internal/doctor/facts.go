@@ -47,7 +47,7 @@ type Facts struct {
 
 // The shipped models and the icon corpus, as paths in the working folder.
 const (
-	IconCLIP      = "models/icon-clip/config.json"
+	IconCLIP      = "models/icon-clip/open_clip_config.json"
 	IconCaptioner = "models/icon-captioner/config.json"
 	IconData      = "data/icons/manifest.json"
 )
