@@ -20,7 +20,7 @@ func BenchmarkStep(b *testing.B) {
 		for _, method := range []Method{FT, FLYP, FLYPTCA, FLYPITA, ARF} {
 			b.Run(precision.String()+"/"+string(method), func(b *testing.B) {
 				m := icon(b)
-				data.ZeroShotHead = head(m, 4)
+				data.ZeroShotHead = head(b, m)
 				o := Options{
 					Method: method, LambdaTCA: 1, LambdaITA: 1, BatchSize: 64, Epochs: b.N, LR: 1e-5, Negatives: Mask,
 					Augment: imaging.Augment{ScaleMin: 0.9, ScaleMax: 1}, Precision: precision, StopAfter: b.N,

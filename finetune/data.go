@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"arf/dataset"
+	"arf/eval"
 )
 
 // Data is what a run trains on. Keys are those of Finetune's samples.
@@ -22,11 +23,9 @@ type Data struct {
 	// Captions of each image, for tca; one is drawn a step.
 	Captions map[string][]string
 	// Pairs that each image retrieved from Pool, for ita; one is drawn a step.
-	Pairs map[string][]PairRef
-	Pool  dataset.Dataset // images with texts
-	// ZeroShotHead is where method ft starts: [classes, D], rows of length 1, as
-	// clip.Model.ClassFeatures gives them.
-	ZeroShotHead []float32
+	Pairs        map[string][]PairRef
+	Pool         dataset.Dataset // images with texts
+	ZeroShotHead *eval.Head      // where method ft starts, with a row for each of Classes
 }
 
 // PairRef names a pair of the pool.

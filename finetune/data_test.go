@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"arf/eval"
 )
 
 func TestPresets(t *testing.T) {
@@ -79,7 +81,14 @@ func TestBadInputIsNamed(t *testing.T) {
 		"not a number":          {func(_ *Data, o *Options) { o.LambdaTCA = math.NaN() }, []string{"lambda_tca"}},
 		"batch size":            {func(_ *Data, o *Options) { o.BatchSize = -1 }, []string{"batch_size"}},
 		"augment":               {func(_ *Data, o *Options) { o.Augment.ScaleMin = 2 }, []string{"augment"}},
-		"no head":               {func(_ *Data, o *Options) { o.Method = FT }, []string{"zero-shot head", "4 classes"}},
+		"head of others": {
+			func(d *Data, o *Options) {
+				o.Method = FT
+				d.ZeroShotHead = &eval.Head{Classes: []string{"circle", "cross", "square"}, Dim: 16, Weight: make([]float32, 48)}
+			},
+			[]string{"zero-shot head", "3 classes"},
+		},
+		"no head": {func(_ *Data, o *Options) { o.Method = FT }, []string{"zero-shot head", "4 classes"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			data, o := pictures(16, 3), quick(ARF)

@@ -31,7 +31,7 @@ type feed struct {
 
 	draw      *drawer
 	texts     texts
-	truncated truncation
+	truncated *truncation
 
 	out  chan *Batch
 	free chan []uint8 // pixel buffers to use again
@@ -51,7 +51,7 @@ func newFeed(m *clip.Model, d *prepared, needs Needs, o Options) (*feed, error) 
 	f := &feed{
 		data: d, needs: needs, seed: o.Seed, workers: o.Workers, preprocess: m.Preprocess, augment: o.Augment,
 		draw: newDrawer(o.Seed), brokenRow: map[int]bool{},
-		truncated: truncation{tokenizer: m.Tokenizer, seen: map[string]bool{}},
+		truncated: newTruncation(m.Tokenizer),
 		options: dataset.Options{
 			BatchSize: min(o.BatchSize, d.Finetune.Len()), Preprocess: m.Preprocess, Augment: o.Augment,
 			Shuffle: true, Seed: o.Seed, DropLast: true, Workers: o.Workers, CacheBytes: o.CacheBytes,
@@ -60,7 +60,7 @@ func newFeed(m *clip.Model, d *prepared, needs Needs, o Options) (*feed, error) 
 	if f.workers == 0 {
 		f.workers = runtime.GOMAXPROCS(0)
 	}
-	f.texts = texts{tokenizer: m.Tokenizer, truncated: &f.truncated, number: map[string]int64{}}
+	f.texts = texts{tokenizer: m.Tokenizer, truncated: f.truncated, number: map[string]int64{}}
 	var err error
 	if f.loader, err = dataset.NewLoader(d.Finetune, f.options); err != nil {
 		return nil, err

@@ -284,7 +284,7 @@ func TestTruncationIsToldFromAnExactFit(t *testing.T) {
 		strings.Repeat("circle ", 11):               true,
 		strings.Repeat("circle ", 10):               false,
 	} {
-		c := truncation{tokenizer: tok, seen: map[string]bool{}}
+		c := newTruncation(tok)
 		c.look(s, len(tok.Encode(s)))
 		if got := len(c.seen) == 1; got != want {
 			t.Errorf("%q: cut %v, want %v", s, got, want)

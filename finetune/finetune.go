@@ -36,7 +36,7 @@ import (
 // Result tells what a run did besides moving the weights.
 type Result struct {
 	Steps         int           // of the whole run
-	StepsPerEpoch int           //
+	StepsPerEpoch int           // full batches of the finetune images
 	Last          train.Metrics // of the last step; zero where the run was complete before
 	Skipped       int           // steps of this call whose gradient was not finite
 	Head          *eval.Head    // of method ft, else nil; save it beside the model

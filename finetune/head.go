@@ -1,76 +1,51 @@
 package finetune
 
 import (
-	"encoding/json"
 	"fmt"
-	"path/filepath"
 
-	"arf/checkpoint"
 	"arf/clip"
-	"arf/nn"
+	"arf/eval"
 	"arf/torch"
 )
 
-// headFile is beside the model's files.
-const headFile = "head.safetensors"
-
-// Head is method ft's classifier: logits of an image feature of length 1 for
-// each class. WiSE-FT's also has a bias, which starts at 0 and at finetuning's
-// learning rates stays far below the logits; without it the head interpolates
-// with the zero-shot one as a plain matrix.
-type Head struct {
-	Weight  *torch.Tensor `weight:"weight"` // [classes, D]
-	Classes []string
+// linear is method ft's classifier in training. Its weight holds the factor of
+// the model's logit_scale, as WiSE-FT's does (mlfoundations/wise-ft,
+// src/models/zeroshot.py); eval.Head's doesn't. WiSE-FT's also has a bias,
+// which starts at 0 and at finetuning's learning rates stays far below the
+// logits; without it the head interpolates with the zero-shot one.
+type linear struct {
+	Weight *torch.Tensor `weight:"weight"` // [classes, D]
 }
 
-// newHead starts from the zero-shot head [classes·D], scaled by the factor of
-// the model's logit_scale (mlfoundations/wise-ft, src/models/zeroshot.py).
-func newHead(m *clip.Model, classes []string, zeroShot []float32) (*Head, error) {
-	d := m.Config.EmbedDim
-	if len(zeroShot) != len(classes)*d {
-		return nil, fmt.Errorf("method ft starts from the zero-shot head, %d classes of %d numbers; got %d numbers", len(classes), d, len(zeroShot))
+// newLinear starts from the zero-shot head.
+func newLinear(m *clip.Model, classes []string, zeroShot *eval.Head) (*linear, error) {
+	if zeroShot == nil {
+		return nil, fmt.Errorf("method ft starts from a zero-shot head of its %d classes; there is none", len(classes))
 	}
-	h := &Head{Classes: classes}
+	rows, ok := zeroShot.Rows(eval.Classes(classes...))
+	if !ok || zeroShot.Dim != m.Config.EmbedDim {
+		return nil, fmt.Errorf("method ft starts from a zero-shot head of its %d classes and the model's %d dimensions; the one given has %d classes, not all the same, or %d dimensions",
+			len(classes), m.Config.EmbedDim, len(zeroShot.Classes), zeroShot.Dim)
+	}
+	h := &linear{}
 	torch.Scope(func() {
 		torch.NoGrad(func() {
-			h.Weight = torch.From(m.Device(), zeroShot, len(classes), d).Mul(m.LogitScale.Exp()).Keep()
+			h.Weight = torch.From(m.Device(), rows, len(classes), zeroShot.Dim).Mul(m.LogitScale.Exp()).Keep()
 		})
 	})
 	return h, nil
 }
 
-// Forward maps features [B, D] to logits [B, classes].
-func (h *Head) Forward(features *torch.Tensor) *torch.Tensor {
+// forward maps features [B, D] of length 1 to logits [B, classes].
+func (h *linear) forward(features *torch.Tensor) *torch.Tensor {
 	return torch.Linear(features, h.Weight, nil)
 }
 
-// Save writes head.safetensors into dir, the model's folder: the tensor
-// "weight", and the classes as a JSON list in the metadata.
-func (h *Head) Save(dir string) (err error) {
-	defer torch.Catch(&err)
-	classes, err := json.Marshal(h.Classes)
-	if err != nil {
-		return err
-	}
-	return checkpoint.WriteSafetensors(filepath.Join(dir, headFile), nn.Export(h), map[string]string{"classes": string(classes)})
-}
-
-// LoadHead reads what Save wrote, onto device d.
-func LoadHead(dir string, d torch.Device) (h *Head, err error) {
-	defer torch.Catch(&err)
-	path := filepath.Join(dir, headFile)
-	tensors, metadata, err := checkpoint.ReadSafetensors(path)
-	if err != nil {
-		return nil, err
-	}
-	h = &Head{}
-	if err := json.Unmarshal([]byte(metadata["classes"]), &h.Classes); err != nil {
-		return nil, fmt.Errorf("%s: its metadata has no list of classes: %w", path, err)
-	}
-	weight := tensors["weight"]
-	if len(weight.Shape) != 2 || weight.Shape[0] != len(h.Classes) {
-		return nil, fmt.Errorf("%s: tensor weight has shape %v, want a row for each of %d classes", path, weight.Shape, len(h.Classes))
-	}
-	torch.Scope(func() { h.Weight = weight.ToTorch(d).Cast(torch.Float32).Keep() })
-	return h, nil
+// head is the classifier as evaluation takes it, without the factor.
+func (h *linear) head(m *clip.Model, classes []string) *eval.Head {
+	out := &eval.Head{Classes: classes, Dim: m.Config.EmbedDim}
+	torch.Scope(func() {
+		torch.NoGrad(func() { out.Weight = torch.To[float32](h.Weight.Div(m.LogitScale.Exp())) })
+	})
+	return out
 }

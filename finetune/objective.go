@@ -20,7 +20,7 @@ type Needs struct{ Prompts, Captions, Pairs bool }
 // Features is a step after the towers.
 type Features struct {
 	Model     *clip.Model
-	Head      *Head // of method ft
+	head      *linear // of method ft
 	Negatives Negatives
 	Batch     *Batch
 	Images    *torch.Tensor // [B, D] of the finetune images, each of length 1
@@ -91,7 +91,7 @@ func (crossEntropy) Needs() Needs { return Needs{} }
 
 func (crossEntropy) Loss(f *Features) *torch.Tensor {
 	labels := f.Batch.Labels
-	return torch.CrossEntropy(f.Head.Forward(f.Images), torch.From(f.Images.Device(), labels, len(labels)))
+	return torch.CrossEntropy(f.head.forward(f.Images), torch.From(f.Images.Device(), labels, len(labels)))
 }
 
 // contrastive is the loss between images [B, D] and the texts of those rows of

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	"arf/clip"
+	"arf/eval"
 	"arf/imaging"
 	"arf/nn"
 	"arf/torch"
@@ -83,13 +85,13 @@ func TestResumeIsBitIdentical(t *testing.T) {
 				m := test.model(t)
 				data := data
 				if o.Method == FT {
-					data.ZeroShotHead = head(m, 4)
+					data.ZeroShotHead = head(t, m)
 				}
 				result, err := Run(ctx, m, data, o)
 				if err != nil {
 					return "", err
 				}
-				return weights(m) + weights(result.Head), nil
+				return weights(m) + fmt.Sprint(result.Head), nil
 			}
 			want, err := run(context.Background(), options(""))
 			if err != nil {
@@ -155,7 +157,7 @@ func TestKilledRunGoesOnFromItsLastCheckpoint(t *testing.T) {
 	dir := t.TempDir()
 	o := quick(ARF)
 	o.Dir, o.CheckpointEvery, o.KeepCheckpoints = dir, 3, 2
-	killed := errors.New("killed")
+	const killed = "killed"
 	func() {
 		defer func() {
 			if r := recover(); r != killed {
@@ -216,7 +218,7 @@ func TestSixteenPicturesAreLearned(t *testing.T) {
 		t.Run(string(method), func(t *testing.T) {
 			data := pictures(16, 3)
 			m := tiny(t)
-			data.ZeroShotHead = head(m, 4)
+			data.ZeroShotHead = head(t, m)
 			o := quick(method)
 			o.BatchSize, o.Epochs, o.LR, o.Negatives, o.Augment = 16, 90, 1e-3, Mask, imaging.Augment{}
 			var losses []train.Metrics
@@ -244,78 +246,75 @@ func TestSixteenPicturesAreLearned(t *testing.T) {
 }
 
 // head is the zero-shot head of the shapes.
-func head(m *clip.Model, classes int) []float32 {
-	var names [][]string
-	for _, s := range shapes[:classes] {
-		names = append(names, []string{s})
-	}
-	h, err := m.ClassFeatures(context.Background(), names, templates, torch.Float32)
+func head(t testing.TB, m *clip.Model) *eval.Head {
+	t.Helper()
+	h, err := eval.ZeroShotHead(context.Background(), m, eval.Classes(shapes...), templates, torch.Float32)
 	if err != nil {
-		panic(err)
+		t.Fatal(err)
 	}
 	return h
 }
 
-func accuracy(t *testing.T, m *clip.Model, h *Head, data Data) float64 {
+// accuracy is that on the finetune pictures themselves.
+func accuracy(t *testing.T, m *clip.Model, h *eval.Head, data Data) float64 {
 	t.Helper()
-	correct := 0.0
-	torch.Scope(func() {
-		torch.NoGrad(func() {
-			weight := torch.From(torch.CPU, head(m, 4), 4, m.Config.EmbedDim)
-			if h != nil {
-				weight = h.Weight
-			}
-			for _, s := range data.Finetune.(*memory).samples {
-				pixels, err := m.Preprocess.Eval(s.Image)
-				if err != nil {
-					t.Fatal(err)
-				}
-				best := torch.Linear(m.EncodeImage(m.Pixels(pixels, 1)), weight, nil).ArgMax(-1)
-				if torch.To[int64](best)[0] == int64(s.Label) {
-					correct++
-				}
-			}
-		})
-	})
-	return correct / float64(data.Finetune.Len())
+	if h == nil {
+		h = head(t, m)
+	}
+	s := eval.Suite{Name: "itself", Data: data.Finetune, Classes: eval.Classes(shapes...), Templates: templates}
+	e, err := eval.New([]eval.Suite{s}, eval.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	results, err := e.Evaluate(context.Background(), m, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return results[0].Metrics.Acc1
 }
 
 func TestPlainFinetuningStartsFromTheZeroShotHead(t *testing.T) {
 	data := pictures(16, 0)
 	m := tiny(t)
-	data.ZeroShotHead = head(m, 4)
-	scale := math.Exp(m.LogitScale.Item())
+	data.ZeroShotHead = head(t, m)
 	text, logitScale := weights(m.Text), m.LogitScale.Item()
 	o := quick(FT)
 	o.LR = 1e-30 // moves nothing
 	result := mustRun(t, m, data, o)
-	for i, v := range torch.To[float32](result.Head.Weight) {
-		if want := float64(data.ZeroShotHead[i]) * scale; math.Abs(float64(v)-want) > 1e-4 {
+	if strings.Join(result.Head.Classes, " ") != strings.Join(shapes, " ") {
+		t.Errorf("the head's classes are %v", result.Head.Classes)
+	}
+	for i, v := range result.Head.Weight {
+		if want := data.ZeroShotHead.Weight[i]; math.Abs(float64(v-want)) > 1e-6 {
 			t.Fatalf("weight %d of the head is %g, want %g", i, v, want)
 		}
 	}
-	before := weights(m.ViT)
-	o.LR = 1e-3
-	result = mustRun(t, m, data, o)
-	if weights(m.ViT) == before {
-		t.Error("the image tower did not move")
-	}
-	if weights(m.Text) != text || m.LogitScale.Item() != logitScale {
-		t.Error("the text tower or the logit scale moved")
-	}
-	dir := t.TempDir()
-	if err := result.Head.Save(dir); err != nil {
+	// The loss of the first step is that of the zero-shot logits.
+	task := startTask(t, m, data, o, 0)
+	var err error
+	if task.head, err = newLinear(m, shapes, data.ZeroShotHead); err != nil {
 		t.Fatal(err)
 	}
-	again, err := LoadHead(dir, torch.CPU)
+	b, err := task.feed.next()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if weights(again) != weights(result.Head) || strings.Join(again.Classes, " ") != strings.Join(shapes, " ") {
-		t.Error("the saved head differs")
+	torch.Scope(func() {
+		features := m.EncodeImage(m.Pixels(b.Pixels, 4))
+		logits := m.Logits(features, torch.From(torch.CPU, data.ZeroShotHead.Weight, 4, 16))
+		want := torch.CrossEntropy(logits, torch.From(torch.CPU, b.Labels, 4)).Item()
+		if got := task.loss(b).Total.Item(); math.Abs(got-want) > 1e-5 {
+			t.Errorf("the first loss is %g, want %g", got, want)
+		}
+	})
+	before, start := weights(m.ViT), fmt.Sprint(result.Head.Weight)
+	o.LR = 1e-3
+	result = mustRun(t, m, data, o)
+	if weights(m.ViT) == before || fmt.Sprint(result.Head.Weight) == start {
+		t.Error("the image tower or the head did not move")
 	}
-	if _, err := LoadHead(t.TempDir(), torch.CPU); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("missing head: %v", err)
+	if weights(m.Text) != text || m.LogitScale.Item() != logitScale {
+		t.Error("the text tower or the logit scale moved")
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 type task struct {
 	o     Options
 	model *clip.Model
-	head  *Head // of method ft
+	head  *linear // of method ft
 	data  *prepared
 	feed  *feed
 	terms []term
@@ -62,7 +62,7 @@ type classifier struct {
 	ViT              *clip.VisionTransformer `weight:"vision_model"`
 	VisualProjection *nn.Linear              `weight:"visual_projection"`
 	ResNet           *clip.ModifiedResNet    `weight:"visual"`
-	Head             *Head                   `weight:"head"`
+	Head             *linear                 `weight:"head"`
 }
 
 func (t *task) Trained() any {
@@ -119,7 +119,7 @@ func (t *task) loss(b *Batch) train.Loss {
 // encode runs each tower once.
 func (t *task) encode(b *Batch) *Features {
 	m, n, pool := t.model, len(b.Samples), len(b.Rows)
-	f := &Features{Model: m, Head: t.head, Negatives: t.o.Negatives, Batch: b}
+	f := &Features{Model: m, head: t.head, Negatives: t.o.Negatives, Batch: b}
 	torch.Autocast(t.o.Device, t.o.Precision, func() {
 		f.Images = m.EncodeImage(m.Pixels(b.Pixels, n+pool))
 		if len(b.Tokens) > 0 {

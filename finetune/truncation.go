@@ -1,6 +1,7 @@
 package finetune
 
 import (
+	"hash/maphash"
 	"log/slog"
 	"strings"
 
@@ -11,15 +12,24 @@ import (
 // at the first. The tokenizer cuts them before the end-of-text token.
 type truncation struct {
 	tokenizer text.Tokenizer
-	seen      map[string]bool
+	hash      maphash.Seed
+	seen      map[uint64]bool // hashes, as a pool may have millions
+}
+
+func newTruncation(t text.Tokenizer) *truncation {
+	return &truncation{tokenizer: t, hash: maphash.MakeSeed(), seen: map[uint64]bool{}}
 }
 
 // look is given a text and the number of its tokens after cutting.
 func (t *truncation) look(s string, tokens int) {
-	if tokens < t.tokenizer.ContextLength() || t.seen[s] || !t.longer(s) {
+	if tokens < t.tokenizer.ContextLength() {
 		return
 	}
-	t.seen[s] = true
+	key := maphash.String(t.hash, s)
+	if t.seen[key] || !t.longer(s) {
+		return
+	}
+	t.seen[key] = true
 	if len(t.seen) == 1 {
 		slog.Warn("a text is longer than the model's context and is cut; such texts are counted from here on",
 			"tokens", t.tokenizer.ContextLength(), "text", s)
