@@ -72,9 +72,11 @@ func TestAnEpochTakesEveryImageOnce(t *testing.T) {
 func TestASetSmallerThanABatchIsOneBatch(t *testing.T) {
 	o := quick(ARF)
 	o.BatchSize = 512
-	var result *Result
-	if result = mustRun(t, tiny(t), pictures(5, 2), o); result.Steps != 3 || result.StepsPerEpoch != 1 {
-		t.Errorf("result %+v", result)
+	planned := 0
+	o.Planned = func(steps int) { planned = steps }
+	result := mustRun(t, tiny(t), pictures(5, 2), o)
+	if result.Steps != 3 || result.StepsPerEpoch != 1 || planned != 3 {
+		t.Errorf("planned %d, result %+v", planned, result)
 	}
 	o.Method, o.Epochs = FLYP, 2
 	if result = mustRun(t, tiny(t), pictures(1, 0), o); result.Steps != 2 {

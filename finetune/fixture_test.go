@@ -38,8 +38,15 @@ var (
 	templates = []string{"a photo of a {}.", "a drawing of a {}.", "{}"}
 )
 
+// drawn keeps the pictures that were drawn.
+var drawn = map[string][]byte{}
+
 // draw paints a shape of some size and place on white.
 func draw(shape, paint string, size int, seed uint64) []byte {
+	key := fmt.Sprint(shape, paint, size, seed)
+	if picture, ok := drawn[key]; ok {
+		return picture
+	}
 	rng := rand.New(rand.NewPCG(seed, 7))
 	m := image.NewRGBA(image.Rect(0, 0, size, size))
 	r := float64(size) * (0.25 + 0.15*rng.Float64())
@@ -68,7 +75,8 @@ func draw(shape, paint string, size int, seed uint64) []byte {
 	if err := png.Encode(&b, m); err != nil {
 		panic(err)
 	}
-	return b.Bytes()
+	drawn[key] = b.Bytes()
+	return drawn[key]
 }
 
 // memory is a dataset of drawn pictures.
