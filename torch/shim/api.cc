@@ -20,7 +20,7 @@ static int64_t scope(int64_t set_or_minus_1) {
 
 // A step frees and takes the same large blocks as the one before. By default
 // glibc gives such blocks back to the kernel and has them zeroed again, which
-// took a fifth of a training step's CPU time; keep them instead.
+// took a sixth of a training run's CPU time; keep them instead.
 static void keep_freed_memory() {
   mallopt(M_MMAP_MAX, 0);
   mallopt(M_TRIM_THRESHOLD, -1);
