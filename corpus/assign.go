@@ -8,10 +8,11 @@ import (
 
 // Limits of the evaluation sets. They keep one prolific set, or one easy style, from being the test.
 const (
-	perSet        = 2  // images of one class and style from one set
+	perSet        = 2  // images of one class and style from one test set
+	perSetWide    = 4  // … for finetuning and validation, and for colour, which few sets have
 	perShiftClass = 12 // images of one class in one shift
 	perZeroStyle  = 5  // images of one zero-shot class in one style
-	minFinetune   = 5  // a finetune class with fewer finetuning images isn't one
+	minFinetune   = 4  // a finetune class with fewer finetuning images isn't one
 	minID         = 2  // … or fewer ID images
 	minZeroShot   = 4  // a zero-shot class with fewer images isn't one
 )
@@ -25,7 +26,6 @@ type plan struct {
 
 // assign decides the role of every drawn icon and drops what would leak.
 func assign(ctx context.Context, icons []*icon, r *rules, counts Dropped, opts Options) (*plan, error) {
-	opts.Progress("assign", 0, 4)
 	var train, pool, eval []*icon
 	for _, ic := range icons {
 		ic.Style = ic.Look.style(r.setStyle(ic.Set))
@@ -35,6 +35,7 @@ func assign(ctx context.Context, icons []*icon, r *rules, counts Dropped, opts O
 		case Pool:
 			pool = append(pool, ic)
 		default:
+			ic.Style = ic.Look.testStyle(r.setStyle(ic.Set), ic.Palette, declaredStyle(ic.Icon))
 			eval = append(eval, ic)
 		}
 	}
@@ -42,7 +43,6 @@ func assign(ctx context.Context, icons []*icon, r *rules, counts Dropped, opts O
 	if err := p.evaluation(ctx, eval, r, counts); err != nil {
 		return nil, err
 	}
-	opts.Progress("assign", 1, 4)
 
 	// Everything that looks like an image with a class leaves pretraining and pool, also where the
 	// limits above left that image out: the tests may change without touching what was trained on.
@@ -50,13 +50,13 @@ func assign(ctx context.Context, icons []*icon, r *rules, counts Dropped, opts O
 		role  Role
 		icons *[]*icon
 	}{{Pretrain, &train}, {Pool, &pool}} {
-		kept, err := without(ctx, *part.icons, eval, func() { counts.add(part.role, "looks like an evaluation image") })
+		progress := func(done, total int) { opts.Progress("compare "+string(part.role), done, total) }
+		kept, err := without(ctx, *part.icons, eval, progress, func() { counts.add(part.role, "looks like an evaluation image") })
 		if err != nil {
 			return nil, err
 		}
 		*part.icons = kept
 	}
-	opts.Progress("assign", 2, 4)
 
 	seen := map[[32]byte]*icon{}
 	once := func(role Role, icons []*icon) []*icon {
@@ -92,19 +92,17 @@ func assign(ctx context.Context, icons []*icon, r *rules, counts Dropped, opts O
 		}
 		heldout = append(heldout, ic)
 	}
-	heldout, err := without(ctx, heldout, rest, func() { counts.add(PretrainHeldout, "looks like a pretraining image") })
+	heldout, err := without(ctx, heldout, rest, nil, func() { counts.add(PretrainHeldout, "looks like a pretraining image") })
 	if err != nil {
 		return nil, err
 	}
-	opts.Progress("assign", 3, 4)
 	p.pairs[Pretrain], p.pairs[PretrainHeldout], p.pairs[Pool] = shuffled(rest), shuffled(heldout), shuffled(pool)
-	opts.Progress("assign", 4, 4)
 	return p, nil
 }
 
 // without returns the icons that look like none of the others.
-func without(ctx context.Context, icons, others []*icon, dropped func()) ([]*icon, error) {
-	near, err := nearDuplicates(ctx, icons, others, nearAlike, nil)
+func without(ctx context.Context, icons, others []*icon, progress func(done, total int), dropped func()) ([]*icon, error) {
+	near, err := nearDuplicates(ctx, icons, others, nearAlike, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -160,14 +158,18 @@ func (p *plan) evaluation(ctx context.Context, eval []*icon, r *rules, counts Dr
 		for _, style := range sortedKeys(groups[role]) {
 			icons := groups[role][style]
 			if len(own) > 0 {
-				kept, err := without(ctx, icons, own, func() { counts.add(role, "looks like a finetuning image") })
+				kept, err := without(ctx, icons, own, nil, func() { counts.add(role, "looks like a finetuning image") })
 				if err != nil {
 					return err
 				}
 				icons = kept
 			}
 			icons = p.distinct(icons, func() { counts.add(role, "looks like another of the same test") })
-			icons = limit(icons, perSet, func(ic *icon) string { return ic.Set }, func() { counts.add(role, "more of the same set and class") })
+			most := perSet
+			if role == Finetune || role == Validation || style == StyleColor {
+				most = perSetWide
+			}
+			icons = limit(icons, most, func(ic *icon) string { return ic.Set }, func() { counts.add(role, "more of the same set and class") })
 			switch role {
 			case Shift:
 				icons = limit(icons, perShiftClass, func(*icon) string { return "" }, func() { counts.add(role, "more of the same class") })
@@ -228,12 +230,12 @@ func (p *plan) distinct(icons []*icon, dropped func()) []*icon {
 		place[ic] = i
 	}
 	for _, v := range []view{canvasView, cutView} {
-		index := newNearIndex(icons, v)
+		index := newNearIndex(icons, v, nearAlike)
 		for i, ic := range icons {
 			if drop[ic] {
 				continue
 			}
-			index.search(ic, nearAlike, func(other *icon, _ float32) bool {
+			index.search(ic, func(other *icon) bool {
 				if place[other] > i {
 					drop[other] = true
 				}

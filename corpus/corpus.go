@@ -19,11 +19,11 @@ import (
 
 // Options of Build. Only Out is required.
 type Options struct {
-	Out        string // folder of the finished corpus
-	PackageDir string // unpacked @iconify/json; "" = $ARF_ICONIFY, else corpus/draw/node_modules/@iconify/json
-	CacheDir   string // drawn sets, reused by later builds; "" = <Out>.cache
-	Workers    int    // drawing processes; 0 = one a core
-	Sets       []string
+	Out        string   // folder of the finished corpus
+	PackageDir string   // unpacked @iconify/json; "" = $ARF_ICONIFY, else corpus/draw/node_modules/@iconify/json
+	CacheDir   string   // drawn sets, for a build that goes on or is repeated; "" = <Out>.cache, removed at the end
+	Workers    int      // drawing processes; 0 = one a core
+	Sets       []string // only these of the sets with a role; none = all of them
 	// Progress, if any, is told of every step; calls come from one goroutine at a time.
 	Progress func(stage string, done, total int)
 }
@@ -79,6 +79,7 @@ func (o Options) withDefaults() (Options, error) {
 // made from the same package by the same rules is left as it is; a build that was stopped goes on
 // where it was: drawn sets and finished roles aren't done again.
 func Build(ctx context.Context, opts Options) (*Manifest, error) {
+	keepCache := opts.CacheDir != ""
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
@@ -113,6 +114,11 @@ func Build(ctx context.Context, opts Options) (*Manifest, error) {
 	m := &Manifest{Package: rules.Package, Version: rules.Version, Inputs: inputs, Files: pkg.files, Dropped: counts}
 	if err := write(ctx, plan, rules, m, opts); err != nil {
 		return nil, err
+	}
+	if !keepCache {
+		if err := os.RemoveAll(opts.CacheDir); err != nil {
+			return nil, fmt.Errorf("removing the drawings that the corpus was built from: %w", err)
+		}
 	}
 	return m, nil
 }

@@ -3,6 +3,7 @@ package corpus
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	_ "embed"
@@ -30,8 +31,8 @@ import (
 //go:embed draw/draw.js
 var drawScript []byte
 
-// stuckAfter is how long one icon may take; they take a millisecond.
-const stuckAfter = 30 * time.Second
+// defaultPatience is how long one icon may take; they take a millisecond.
+const defaultPatience = 30 * time.Second
 
 // drawn is what drawing finds out about an icon. The PNG stays in the cache.
 type drawn struct {
@@ -223,10 +224,11 @@ func encodePNG(w io.Writer, rgb []byte) error {
 
 // drawer runs the drawing script in a child process, and starts another when an icon kills it.
 type drawer struct {
-	modules string // folder that holds @resvg/resvg-js
-	size    int
-	script  []byte // drawScript, unless a test puts another here
-	child   *child
+	modules  string // folder that holds @resvg/resvg-js
+	size     int
+	script   []byte        // drawScript, unless a test puts another here
+	patience time.Duration // how long one icon may take; 0 = defaultPatience
+	child    *child
 }
 
 type child struct {
@@ -249,7 +251,7 @@ func (d *drawer) draw(ctx context.Context, n int, svg func(int) string, each fun
 		answered := 0
 		var cause error
 		for next < n {
-			length, err := d.child.answer(next, rgb)
+			length, err := d.child.answer(next, rgb, cmp.Or(d.patience, defaultPatience))
 			if err != nil {
 				cause = err
 				break
@@ -333,8 +335,8 @@ func (d *drawer) start(ctx context.Context, first, n int, svg func(int) string) 
 }
 
 // answer reads the picture of icon id into rgb and returns its length, 0 for none.
-func (c *child) answer(id int, rgb []byte) (int, error) {
-	stuck := time.AfterFunc(stuckAfter, func() { c.cmd.Process.Kill() })
+func (c *child) answer(id int, rgb []byte, patience time.Duration) (int, error) {
+	stuck := time.AfterFunc(patience, func() { c.cmd.Process.Kill() })
 	defer stuck.Stop()
 	var head [8]byte
 	if _, err := io.ReadFull(c.out, head[:]); err != nil {

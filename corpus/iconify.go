@@ -25,7 +25,8 @@ type icon struct {
 	Name      string   // Words, separated by spaces
 	Texts     []string // other wordings
 	Category  string
-	Class     int // index into rules.classes, -1 = none
+	Palette   bool // of a set drawn in colours
+	Class     int  // index into rules.classes, -1 = none
 	SVG       string
 
 	drawn
@@ -46,6 +47,7 @@ type iconSet struct {
 		License struct {
 			SPDX string `json:"spdx"`
 		} `json:"license"`
+		Palette bool `json:"palette"`
 	} `json:"info"`
 	Width, Height, Left, Top float64
 	Icons                    map[string]struct {
@@ -236,7 +238,7 @@ func (p *iconifyPackage) readSet(prefix string, r *rules, keywords map[string][]
 			continue
 		}
 		ic := &icon{
-			Set: prefix, Icon: iconName, Family: family, License: set.Info.License.SPDX, Author: set.Info.Author.Name,
+			Set: prefix, Icon: iconName, Family: family, License: set.Info.License.SPDX, Author: set.Info.Author.Name, Palette: set.Info.Palette,
 			Words: splitName(iconName, suffixes, prefixes), Category: cleanCategory(c),
 		}
 		ic.Name = strings.Join(ic.Words, " ")

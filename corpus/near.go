@@ -135,75 +135,93 @@ type view func(*icon) *[grid * grid]byte
 func canvasView(ic *icon) *[grid * grid]byte { return &ic.Print.Canvas }
 func cutView(ic *icon) *[grid * grid]byte    { return &ic.Print.Cut }
 
-// nearIndex finds drawings that look like given ones.
+// nearIndex finds drawings that look like given ones. Prints lie in cells by their first three
+// coefficients; what is alike lies in the same cell or one beside it.
 type nearIndex struct {
 	icons []*icon
 	view  view
-	low   [][lowDims]float32 // sorted by the first coefficient
-	order []int
+	alike float32
+	reach float32 // distance of unit vectors with that correlation
+	start []int32 // of every cell in entries
+	first [][4]float32
+	rest  [][lowDims - 4]float32
+	order []int32 // index into icons
 }
 
-func newNearIndex(icons []*icon, v view) *nearIndex {
-	x := &nearIndex{icons: icons, view: v}
+// newNearIndex indexes icons by one view, to find those that correlate by at least alike.
+func newNearIndex(icons []*icon, v view, alike float32) *nearIndex {
+	x := &nearIndex{icons: icons, view: v, alike: alike, reach: float32(math.Sqrt(float64(2 - 2*alike)))}
 	low := make([][lowDims]float32, len(icons))
+	cells := make([]int, len(icons))
 	var u [grid * grid]float32
 	for i, ic := range icons {
 		if unit(v(ic), &u) {
 			project(&u, &low[i])
-			x.order = append(x.order, i)
+			a, b, c := x.cell(low[i][0]), x.cell(low[i][1]), x.cell(low[i][2])
+			cells[i] = x.index(a, b, c)
+			x.order = append(x.order, int32(i))
 		}
 	}
-	slices.SortStableFunc(x.order, func(a, b int) int {
-		switch d := low[a][0] - low[b][0]; {
-		case d < 0:
-			return -1
-		case d > 0:
-			return 1
-		}
-		return a - b
-	})
-	x.low = make([][lowDims]float32, len(x.order))
-	for k, i := range x.order {
-		x.low[k] = low[i]
+	slices.SortStableFunc(x.order, func(a, b int32) int { return cells[a] - cells[b] })
+	side := x.side()
+	x.start = make([]int32, side*side*side+1)
+	for _, i := range x.order {
+		x.start[cells[i]+1]++
+		x.first = append(x.first, [4]float32(low[i][:4]))
+		x.rest = append(x.rest, [lowDims - 4]float32(low[i][4:]))
+	}
+	for c := 1; c < len(x.start); c++ {
+		x.start[c] += x.start[c-1]
 	}
 	return x
 }
 
-// search calls found for icons of the index whose print correlates with ic's by at least alike, until
-// found returns false.
-func (x *nearIndex) search(ic *icon, alike float32, found func(other *icon, correlation float32) bool) {
+// Coefficients of unit vectors lie in [-1,1].
+func (x *nearIndex) cell(c float32) int    { return int((c + 1) / x.reach) }
+func (x *nearIndex) side() int             { return x.cell(1) + 1 }
+func (x *nearIndex) index(a, b, c int) int { return (a*x.side()+b)*x.side() + c }
+
+// search calls found for icons of the index that look like ic, until found returns false.
+func (x *nearIndex) search(ic *icon, found func(other *icon) bool) {
 	var u, w [grid * grid]float32
 	var low [lowDims]float32
 	if !unit(x.view(ic), &u) {
 		return
 	}
 	project(&u, &low)
-	limit := 2 - 2*alike // squared distance of unit vectors
-	reach := float32(math.Sqrt(float64(limit)))
-	start, _ := slices.BinarySearchFunc(x.low, low[0]-reach, func(a [lowDims]float32, t float32) int {
-		if a[0] < t {
-			return -1
-		}
-		return 1
-	})
-candidates:
-	for k := start; k < len(x.low) && x.low[k][0] <= low[0]+reach; k++ {
-		other := &x.low[k]
-		var far float32
-		for c := 0; c < lowDims; c += 4 {
-			d0, d1, d2, d3 := low[c]-other[c], low[c+1]-other[c+1], low[c+2]-other[c+2], low[c+3]-other[c+3]
-			if far += d0*d0 + d1*d1 + d2*d2 + d3*d3; far > limit {
-				continue candidates
+	limit := x.reach * x.reach
+	head, tail := low[:4], low[4:]
+	last := x.side() - 1
+	ca, cb, cc := x.cell(low[0]), x.cell(low[1]), x.cell(low[2])
+	for a := max(0, ca-1); a <= min(last, ca+1); a++ {
+		for b := max(0, cb-1); b <= min(last, cb+1); b++ {
+			// Cells that differ in the last coefficient only lie side by side.
+			from, to := x.start[x.index(a, b, max(0, cc-1))], x.start[x.index(a, b, min(last, cc+1))+1]
+		candidates:
+			for k := from; k < to; k++ {
+				f := &x.first[k]
+				d0, d1, d2, d3 := head[0]-f[0], head[1]-f[1], head[2]-f[2], head[3]-f[3]
+				far := d0*d0 + d1*d1 + d2*d2 + d3*d3
+				if far > limit {
+					continue
+				}
+				r := &x.rest[k]
+				for c := 0; c < len(r); c += 4 {
+					d0, d1, d2, d3 := tail[c]-r[c], tail[c+1]-r[c+1], tail[c+2]-r[c+2], tail[c+3]-r[c+3]
+					if far += d0*d0 + d1*d1 + d2*d2 + d3*d3; far > limit {
+						continue candidates
+					}
+				}
+				other := x.icons[x.order[k]]
+				unit(x.view(other), &w)
+				var dot float32
+				for i := range u {
+					dot += u[i] * w[i]
+				}
+				if dot >= x.alike && !found(other) {
+					return
+				}
 			}
-		}
-		o := x.icons[x.order[k]]
-		unit(x.view(o), &w)
-		var dot float32
-		for i := range u {
-			dot += u[i] * w[i]
-		}
-		if dot >= alike && !found(o, dot) {
-			return
 		}
 	}
 }
@@ -214,7 +232,7 @@ func nearDuplicates(ctx context.Context, icons, others []*icon, alike float32, p
 	var done atomic.Int64
 	var mu sync.Mutex
 	for _, v := range []view{canvasView, cutView} {
-		index := newNearIndex(others, v)
+		index := newNearIndex(others, v, alike)
 		group, ctx := errgroup.WithContext(ctx)
 		group.SetLimit(runtime.GOMAXPROCS(0))
 		const block = 2048
@@ -226,7 +244,7 @@ func nearDuplicates(ctx context.Context, icons, others []*icon, alike float32, p
 				end := min(start+block, len(icons))
 				for i := start; i < end; i++ {
 					if !near[i] {
-						index.search(icons[i], alike, func(*icon, float32) bool {
+						index.search(icons[i], func(*icon) bool {
 							near[i] = true
 							return false
 						})

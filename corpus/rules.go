@@ -51,14 +51,24 @@ type Class struct {
 	Synonyms []string `json:"synonyms"`
 }
 
-// DropRule rules out icons whose name owns to a class but which show something else. An empty field
+// DropRule rules out icons whose name belongs to a class but which show something else. An empty field
 // matches everything.
 type DropRule struct {
-	Set   string `yaml:"set"`
-	Style Style  `yaml:"style"`
-	Name  string `yaml:"name"` // without style words and numbers
-	Icon  string `yaml:"icon"` // exact name in the set
-	Why   string `yaml:"why"`
+	Set   string   `yaml:"set"`
+	Sets  []string `yaml:"sets"`
+	Style Style    `yaml:"style"`
+	Name  string   `yaml:"name"` // without style words and numbers
+	Icon  string   `yaml:"icon"` // exact name in the set
+	Icons []string `yaml:"icons"`
+	Why   string   `yaml:"why"`
+}
+
+func (d *DropRule) matches(ic *icon) bool {
+	one := func(value, want string, wants []string) bool {
+		return want == "" && len(wants) == 0 || value == want || slices.Contains(wants, value)
+	}
+	return one(ic.Set, d.Set, d.Sets) && one(ic.Icon, d.Icon, d.Icons) &&
+		(d.Style == "" || d.Style == ic.Style) && (d.Name == "" || join(d.Name) == join(ic.Name))
 }
 
 type rules struct {
@@ -180,9 +190,8 @@ func (r *rules) sets() []string { return sortedKeys(r.families) }
 
 // ruledOut reports whether a drop rule takes the icon from its class.
 func (r *rules) ruledOut(ic *icon) bool {
-	for _, d := range r.labels.Drop {
-		if (d.Set == "" || d.Set == ic.Set) && (d.Style == "" || d.Style == ic.Style) &&
-			(d.Name == "" || join(d.Name) == join(ic.Name)) && (d.Icon == "" || d.Icon == ic.Icon) {
+	for i := range r.labels.Drop {
+		if r.labels.Drop[i].matches(ic) {
 			return true
 		}
 	}

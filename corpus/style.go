@@ -1,5 +1,7 @@
 package corpus
 
+import "regexp"
+
 // Style is what a drawing looks like, read from its pixels or known of its set.
 type Style string
 
@@ -75,7 +77,7 @@ func neighbours(ink *[Size * Size]float32, x, y, r int, ok func(float32) bool) b
 	return true
 }
 
-// style names the style of an icon without colour sets' help; set is the style of its whole set, if known.
+// style names the style of an icon; set is the style of its whole set, if known.
 func (l look) style(set Style) Style {
 	switch {
 	case set != "":
@@ -90,6 +92,30 @@ func (l look) style(set Style) Style {
 		return StyleLine
 	}
 	return StyleUnclear
+}
+
+// testStyle is style with less patience, for images that stand for a style: pixels, name and set must
+// agree. palette says that the set is drawn in colours, declared what the icon's name claims.
+func (l look) testStyle(set Style, palette bool, declared Style) Style {
+	s := l.style(set)
+	switch {
+	case set != "":
+	case s != StyleColor && (palette || l.Colorful > 0.01):
+		return StyleUnclear
+	case declared == StyleDuotone && s != StyleDuotone && s != StyleColor:
+		return StyleUnclear
+	}
+	return s
+}
+
+var duotoneName = regexp.MustCompile(`(^|-)(duotone|two-?tone|duo|duo-tone)(-|$)`)
+
+// declaredStyle is the style that an icon's name claims, if it's one that pixels can miss.
+func declaredStyle(icon string) Style {
+	if duotoneName.MatchString(icon) {
+		return StyleDuotone
+	}
+	return ""
 }
 
 // blank reports pictures with next to nothing on them, or nothing but ink.
