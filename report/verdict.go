@@ -251,8 +251,8 @@ func (v Verdict) Headline() string {
 	return "No measurable loss."
 }
 
-// Detail says what the averages hide: test sets that lost, and how large a loss
-// the error leaves possible. Empty when there is nothing to say.
+// Detail says what the averages hide: test sets that lost, what wasn't measured,
+// and how large a loss the error leaves possible. Empty when there is nothing to say.
 func (v Verdict) Detail() string {
 	var parts []string
 	for _, a := range v.Worse {
@@ -265,6 +265,9 @@ func (v Verdict) Detail() string {
 			continue
 		}
 		possible = append(possible, fmt.Sprintf("%s points on %s", points(-a.Difference.Low()), sentence(a.Label)))
+	}
+	if missing := v.labels(Unmeasured); len(missing) > 0 && len(missing) < len(v.Axes) {
+		parts = append(parts, upperFirst(string(Unmeasured))+": "+list(missing)+".")
 	}
 	if len(possible) > 0 {
 		parts = append(parts, "Not ruled out: a loss of up to "+list(possible)+".")

@@ -98,7 +98,7 @@ func TestVerdictStates(t *testing.T) {
 		"too small":  {[2]float64{.1, .01}, [2]float64{.02, .005}, [2]float64{-.01, .01}, nil, "unclear", "Not clear for zero-shot.", "Not ruled out: a loss of up to 3.0 points on zero-shot."},
 		"loss":       {[2]float64{.1, .01}, [2]float64{-.02, .005}, [2]float64{-.04, .01}, nil, "worse", "Yes. Average shift and zero-shot got worse.", ""},
 		"single set": {[2]float64{.1, .01}, [2]float64{.02, .005}, [2]float64{.01, .001}, []Axis{axisOf("shift", "emoji", -.05, .01)}, "mixed", "In part. Emoji got worse.", "Emoji lost 5.0 points."},
-		"partial":    {[2]float64{.1, .01}, [2]float64{nan, nan}, [2]float64{nan, nan}, nil, "partial", "No measurable loss on ID.", ""},
+		"partial":    {[2]float64{.1, .01}, [2]float64{nan, nan}, [2]float64{nan, nan}, nil, "partial", "No measurable loss on ID.", "Not measured: average shift and zero-shot."},
 		"unknown":    {[2]float64{nan, nan}, [2]float64{nan, nan}, [2]float64{nan, nan}, nil, "unknown", "Not known.", ""},
 		"no error":   {[2]float64{.1, .01}, [2]float64{.02, .005}, [2]float64{-.01, nan}, nil, "unclear", "Not clear for zero-shot.", "The error of zero-shot is unknown."},
 	} {
