@@ -145,7 +145,8 @@ func restore(dir, hash string, model any, opt *torch.AdamW, names [][]string) (i
 		slog.Warn("checkpoint is damaged, falling back to the one before", "checkpoint", path, "error", err)
 	}
 	if len(steps) > 0 {
-		slog.Warn("no undamaged checkpoint is left, training starts again", "folder", dir)
+		// Starting again would overwrite the metrics of what was done.
+		return 0, fmt.Errorf("none of the checkpoints in %s can be read; restore one, or delete the folder to start again", dir)
 	}
 	return 0, nil
 }
