@@ -39,6 +39,7 @@ func (r *run) evaluateAll(ctx context.Context) error {
 					return err
 				}
 			}
+			r.worked = true
 			if err := restart(dir, inputs); err != nil {
 				return err
 			}
@@ -95,11 +96,16 @@ func (r *run) evaluate(ctx context.Context, evaluator *eval.Evaluator, m config.
 			return err
 		}
 	}
-	if err := r.measure(ctx, evaluator, model, head, m, seed, dir, nil); err != nil {
+	results, err := evaluator.Evaluate(ctx, model, head)
+	if err != nil {
+		return err
+	}
+	if err := r.save(results, m, seed, dir, nil); err != nil {
 		return err
 	}
 	report(1, total)
 	if !m.Trains() {
+		r.zeroshot = results
 		return nil
 	}
 	if r.data.drift != nil {
@@ -115,11 +121,19 @@ func (r *run) evaluate(ctx context.Context, evaluator *eval.Evaluator, m config.
 	if len(alphas) == 0 {
 		return nil
 	}
-	return r.wise(ctx, evaluator, pretrained, model, head, m, seed, dir, func(i int) { report(1+i, total) })
+	// The ends of the curve are models that are measured already.
+	ends := map[float64][]*eval.Result{}
+	if head == nil {
+		ends[1] = results
+		if r.zeroshot != nil {
+			ends[0] = r.zeroshot
+		}
+	}
+	return r.wise(ctx, evaluator, ends, pretrained, model, head, m, seed, dir, func(i int) { report(1+i, total) })
 }
 
 // wise measures the models between the pretrained and the finetuned one.
-func (r *run) wise(ctx context.Context, evaluator *eval.Evaluator, pretrained, model *clip.Model, head *eval.Head, m config.Method, seed int, dir string, step func(int)) error {
+func (r *run) wise(ctx context.Context, evaluator *eval.Evaluator, ends map[float64][]*eval.Result, pretrained, model *clip.Model, head *eval.Head, m config.Method, seed int, dir string, step func(int)) error {
 	between, err := eval.Interpolate(pretrained, model, 0)
 	if err != nil {
 		return err
@@ -135,17 +149,23 @@ func (r *run) wise(ctx context.Context, evaluator *eval.Evaluator, pretrained, m
 		}
 	}
 	for i, alpha := range r.cfg.Eval.WiseAlphas {
-		if err := eval.InterpolateInto(between, pretrained, model, alpha); err != nil {
-			return err
-		}
-		mixed := head
-		if head != nil {
-			if mixed, err = eval.InterpolateHeads(zeroshot, head, alpha); err != nil {
+		results, ok := ends[alpha]
+		if !ok {
+			if err := eval.InterpolateInto(between, pretrained, model, alpha); err != nil {
+				return err
+			}
+			mixed := head
+			if head != nil {
+				if mixed, err = eval.InterpolateHeads(zeroshot, head, alpha); err != nil {
+					return err
+				}
+			}
+			if results, err = evaluator.Evaluate(ctx, between, mixed); err != nil {
 				return err
 			}
 		}
 		folder := filepath.Join(dir, "wise-"+strconv.FormatFloat(alpha, 'g', -1, 64))
-		if err := r.measure(ctx, evaluator, between, mixed, m, seed, folder, &alpha); err != nil {
+		if err := r.save(results, m, seed, folder, &alpha); err != nil {
 			return err
 		}
 		step(i + 1)
@@ -153,13 +173,10 @@ func (r *run) wise(ctx context.Context, evaluator *eval.Evaluator, pretrained, m
 	return nil
 }
 
-// measure evaluates a model on all suites and writes a file each.
-func (r *run) measure(ctx context.Context, evaluator *eval.Evaluator, model *clip.Model, head *eval.Head, m config.Method, seed int, dir string, alpha *float64) error {
-	results, err := evaluator.Evaluate(ctx, model, head)
-	if err != nil {
-		return err
-	}
-	for _, result := range results {
+// save writes a file for each suite.
+func (r *run) save(results []*eval.Result, m config.Method, seed int, dir string, alpha *float64) error {
+	for _, shared := range results {
+		result := *shared
 		result.Model, result.Pretrained = r.cfg.Model, r.modelHash
 		result.Method, result.Seed, result.Alpha = string(m), seed, alpha
 		if err := result.Save(filepath.Join(dir, result.Dataset+".json")); err != nil {

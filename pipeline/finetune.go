@@ -67,6 +67,7 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 	if done(dir, inputs) {
 		return nil
 	}
+	r.worked = true
 	if err := restart(dir, inputs); err != nil {
 		return err
 	}

@@ -83,6 +83,7 @@ func (r *run) pairs(ctx context.Context) error {
 			return err
 		}
 	}
+	r.worked = true
 	summary, err := anchor.Retrieve(ctx, r.pairsPath(), in, o)
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ import (
 
 	"arf/clip"
 	"arf/config"
+	"arf/eval"
 	"arf/report"
 	"arf/torch"
 	"arf/train"
@@ -69,6 +70,8 @@ type run struct {
 	modelHash string
 	data      *data
 	info      report.Info
+	worked    bool           // a step had something to do
+	zeroshot  []*eval.Result // of the pretrained model, once measured
 }
 
 // Dir is a config's run folder.
@@ -160,6 +163,7 @@ func (r *run) begin() error {
 	}
 	if old, err := readInfo(r.dir); err == nil {
 		r.info.Started = old.Started // of the call that began the run
+		r.info.Finished = old.Finished
 		if old.FinetuneSeconds != nil {
 			r.info.FinetuneSeconds = old.FinetuneSeconds
 		}
@@ -171,7 +175,9 @@ func (r *run) begin() error {
 }
 
 func (r *run) finish() error {
-	r.info.Finished = time.Now().UTC()
+	if r.worked || r.info.Finished.IsZero() {
+		r.info.Finished, r.worked = time.Now().UTC(), false
+	}
 	return report.WriteInfo(r.dir, r.info)
 }
 

@@ -177,10 +177,10 @@ func TestOwnData(t *testing.T) {
 		}
 	}
 	// The pretrained weights, and those of alpha 0, are the same model.
-	if a, b := accuracy(t, run, "eval/zeroshot/seed-0/test.json"), accuracy(t, run, "eval/arf/seed-0/wise-0/test.json"); a != b {
+	if a, b := accuracy(t, run, "eval/zeroshot/seed-0/test.json"), accuracy(t, run, "eval/ft/seed-0/wise-0/test.json"); a != b {
 		t.Errorf("accuracy of the pretrained model %v, of alpha 0 %v", a, b)
 	}
-	if a, b := accuracy(t, run, "eval/arf/seed-0/test.json"), accuracy(t, run, "eval/arf/seed-0/wise-1/test.json"); a != b {
+	if a, b := accuracy(t, run, "eval/ft/seed-0/test.json"), accuracy(t, run, "eval/ft/seed-0/wise-1/test.json"); a != b {
 		t.Errorf("accuracy of the finetuned model %v, of alpha 1 %v", a, b)
 	}
 	before := modified(t, filepath.Join(run, "train/arf/seed-0/model"))
