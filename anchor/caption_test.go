@@ -23,12 +23,20 @@ import (
 	"arf/torch"
 )
 
-// Small tensors gain nothing from threads, and lose much on a busy machine.
+var testFolder string // of all tests, removed at the end
+
 func TestMain(m *testing.M) {
+	// Small tensors gain nothing from threads, and lose much on a busy machine.
 	if err := torch.Load(); err == nil {
 		torch.SetThreads(1)
 	}
-	os.Exit(m.Run())
+	var err error
+	if testFolder, err = os.MkdirTemp("", "anchor"); err != nil {
+		panic(err)
+	}
+	code := m.Run()
+	os.RemoveAll(testFolder)
+	os.Exit(code)
 }
 
 func newCaptioner(t testing.TB, model *clip.Model) *captioner.Model {

@@ -18,6 +18,14 @@ import (
 	"arf/torch"
 )
 
+// Small tensors gain nothing from threads, and lose much on a busy machine.
+func TestMain(m *testing.M) {
+	if err := torch.Load(); err == nil {
+		torch.SetThreads(1)
+	}
+	os.Exit(m.Run())
+}
+
 func shapes(t *testing.T, n int, first uint64, names ...string) dataset.Dataset {
 	t.Helper()
 	dir := t.TempDir()

@@ -10,6 +10,14 @@ import (
 	"arf/torch"
 )
 
+// Small tensors gain nothing from threads, and lose much on a busy machine.
+func TestMain(m *testing.M) {
+	if err := torch.Load(); err == nil {
+		torch.SetThreads(1)
+	}
+	os.Exit(m.Run())
+}
+
 func TestOpenReadsClipRetrieval(t *testing.T) {
 	s, err := Open("testdata/clip-retrieval")
 	if err != nil {

@@ -1,0 +1,153 @@
+package anchor
+
+import (
+	"context"
+	"math"
+
+	"arf/index"
+)
+
+// Guard is a set of images that no retrieved pair may show, such as a test set.
+type Guard struct {
+	Name  string
+	Store *index.Store
+}
+
+// Reasons for which pairs of the pool are dropped, in the order in which they
+// are looked for; a pair counts under the first.
+const (
+	LeakPixels      = "leak_pixels"      // the same pixels as a guarded image
+	LeakPrint       = "leak_print"       // 16×16 grey values that correlate with a guarded image's
+	LeakCosine      = "leak_cosine"      // a feature near a guarded image's
+	NoText          = "no_text"          // nothing to learn from
+	LowCLIPScore    = "low_clip_score"   // image and text don't fit
+	DuplicatePixels = "duplicate_pixels" // the same pixels as another pair's
+	DuplicateCosine = "duplicate_cosine" // a feature near another retrieved pair's
+)
+
+// Leak is an example of a pair that was dropped by the guard.
+type Leak struct {
+	PairKey    string  `json:"pair_key"`
+	Guard      string  `json:"guard"`
+	GuardKey   string  `json:"guard_key"`
+	Reason     string  `json:"reason"`
+	Similarity float64 `json:"similarity"` // correlation or cosine; 1 for equal pixels
+}
+
+// leaksShown bounds the examples.
+const leaksShown = 50
+
+// pool is the pairs and why they were dropped.
+type pool struct {
+	rows    []index.Row
+	dropped []string // reason, "" for none
+	clip    []float32
+	leaks   []Leak
+	counts  map[string]map[string]int // by guard and reason
+}
+
+func (p *pool) leak(row int, l Leak) {
+	p.dropped[row] = l.Reason
+	l.PairKey = p.rows[row].Key
+	if p.counts[l.Guard] == nil {
+		p.counts[l.Guard] = map[string]int{}
+	}
+	p.counts[l.Guard][l.Reason]++
+	if len(p.leaks) < leaksShown {
+		p.leaks = append(p.leaks, l)
+	}
+}
+
+// guard drops the pairs that show a guarded image.
+func (p *pool) guard(ctx context.Context, in *PairInput, guards []Guard, o PairOptions, stage *stages) error {
+	guarded := make([][]index.Row, len(guards))
+	for g, set := range guards {
+		rows, err := set.Store.Rows()
+		if err != nil {
+			return err
+		}
+		guarded[g] = rows
+		byPixels := map[string]int{}
+		for i, r := range rows {
+			if _, ok := byPixels[string(r.PixelHash)]; !ok && len(r.PixelHash) > 0 {
+				byPixels[string(r.PixelHash)] = i
+			}
+		}
+		for i, r := range p.rows {
+			if at, ok := byPixels[string(r.PixelHash)]; ok && p.dropped[i] == "" {
+				p.leak(i, Leak{Guard: set.Name, GuardKey: rows[at].Key, Reason: LeakPixels, Similarity: 1})
+			}
+		}
+	}
+	for g, set := range guards {
+		if o.Guard.Print > 0 {
+			if err := p.near(ctx, prints(p.rows), prints(guarded[g]), o.Guard.Print, Leak{Guard: set.Name, Reason: LeakPrint}, guarded[g], o, stage); err != nil {
+				return err
+			}
+		}
+	}
+	for g, set := range guards {
+		if o.Guard.Cosine > 0 {
+			if err := p.near(ctx, in.Pool.Images(), set.Store.Images(), o.Guard.Cosine, Leak{Guard: set.Name, Reason: LeakCosine}, guarded[g], o, stage); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// near drops the pairs whose nearest guarded vector is at least alike.
+func (p *pool) near(ctx context.Context, pairs, guarded index.Vectors, alike float64, l Leak, rows []index.Row, o PairOptions, stage *stages) error {
+	found, err := (&index.Exact{Vectors: guarded, Device: o.Device, Progress: stage.next()}).Search(ctx, pairs, 1)
+	if err != nil {
+		return err
+	}
+	for i := range p.rows {
+		if found.K == 0 || p.dropped[i] != "" {
+			continue
+		}
+		scores, at := found.Of(i)
+		if float64(scores[0]) >= alike {
+			l.GuardKey, l.Similarity = rows[at[0]].Key, min(float64(scores[0]), 1)
+			p.leak(i, l)
+		}
+	}
+	return nil
+}
+
+// prints are the rows' 16×16 grey values, shifted to mean 0 and scaled to
+// length 1: products of two are their correlation. A picture of one grey value
+// has no print and correlates with none.
+type prints []index.Row
+
+func (p prints) Len() int { return len(p) }
+func (p prints) Dim() int { return index.PrintSide * index.PrintSide }
+
+func (p prints) Read(dst []float32, from int) error {
+	for dim := p.Dim(); len(dst) > 0; dst, from = dst[dim:], from+1 {
+		unitPrint(dst[:dim], p[from].Print)
+	}
+	return nil
+}
+
+func unitPrint(dst []float32, print []byte) {
+	clear(dst)
+	if len(print) != len(dst) {
+		return // made elsewhere
+	}
+	mean := 0.0
+	for _, v := range print {
+		mean += float64(v)
+	}
+	mean /= float64(len(print))
+	norm := 0.0
+	for _, v := range print {
+		norm += (float64(v) - mean) * (float64(v) - mean)
+	}
+	if norm < 1 {
+		return
+	}
+	for i, v := range print {
+		dst[i] = float32((float64(v) - mean) / math.Sqrt(norm))
+	}
+}

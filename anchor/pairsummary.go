@@ -1,0 +1,147 @@
+package anchor
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// PairSummary is pairs.json.
+type PairSummary struct {
+	Hash    string      `json:"hash"` // of what the pairs were made from
+	Options PairOptions `json:"options"`
+
+	Pool     int `json:"pool"`            // pairs in it
+	Eligible int `json:"eligible"`        // that weren't dropped
+	Queries  int `json:"queries"`         // finetune images
+	Silent   int `json:"queries_silent"`  // that had nothing to ask with, such as no caption
+	Without  int `json:"queries_without"` // that have no pair
+	Short    int `json:"queries_short"`   // that have fewer than k
+	Pairs    int `json:"pairs"`           // rows of the file
+	Distinct int `json:"distinct_pairs"`  // different pairs among them
+
+	Dropped  map[string]int            `json:"dropped"`       // pairs of the pool, by reason
+	Leaks    map[string]map[string]int `json:"leaks"`         // by guard and reason
+	Examples []Leak                    `json:"leak_examples"` // the first of them
+
+	Score     float64 `json:"mean_score"`      // cosine of query and pair
+	CLIPScore float64 `json:"mean_clip_score"` // cosine of the pair's own image and text
+	// Hubness is the skewness of how often each eligible pair was retrieved
+	// (Radovanović et al. 2010, eq. 3): 0 when evenly, great when few serve all.
+	Hubness  float64 `json:"hubness_skewness"`
+	MostUsed int     `json:"most_used"` // queries that the most retrieved pair serves
+	// NamesClass are the shares of pairs up to that rank of which a text names
+	// the query's class.
+	NamesClass map[string]float64 `json:"names_class"` // "@1", "@5", "@k"
+}
+
+func (r *retrieval) summarize(pairs []Pair, lists [][]found) *PairSummary {
+	s := &PairSummary{
+		Options: r.o, Pool: len(r.pool.rows), Queries: len(r.queries), Pairs: len(pairs),
+		Dropped: r.dropped(), Leaks: r.pool.counts, Examples: r.pool.leaks,
+	}
+	s.Eligible = s.Pool
+	for _, n := range s.Dropped {
+		s.Eligible -= n
+	}
+	used := make([]int, len(r.pool.rows))
+	for q, list := range lists {
+		if !r.asks[q] {
+			s.Silent++
+		}
+		if len(list) == 0 {
+			s.Without++
+		}
+		if len(list) < r.o.K {
+			s.Short++
+		}
+		for _, f := range list {
+			if used[f.row]++; used[f.row] == 1 {
+				s.Distinct++
+			}
+			s.MostUsed = max(s.MostUsed, used[f.row])
+		}
+	}
+	var occurrences []int
+	for i, n := range used {
+		if r.pool.dropped[i] == "" {
+			occurrences = append(occurrences, n)
+		}
+	}
+	s.Hubness = skewness(occurrences)
+	for _, p := range pairs {
+		s.Score += p.Score / float64(len(pairs))
+		s.CLIPScore += p.CLIPScore / float64(len(pairs))
+	}
+	s.NamesClass = namesClass(pairs, r.o.K)
+	return s
+}
+
+func (r *retrieval) dropped() map[string]int {
+	counts := map[string]int{}
+	for _, reason := range r.pool.dropped {
+		if reason != "" {
+			counts[reason]++
+		}
+	}
+	return counts
+}
+
+// reasons lists the drops for a message.
+func (r *retrieval) reasons() string {
+	var parts []string
+	for reason, n := range r.dropped() {
+		parts = append(parts, fmt.Sprintf("%s %d", reason, n))
+	}
+	slices.Sort(parts)
+	if len(parts) == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%s, of %d", strings.Join(parts, ", "), len(r.pool.rows))
+}
+
+func namesClass(pairs []Pair, k int) map[string]float64 {
+	ranks := map[string]int{"@1": 1, "@5": 5, "@k": k}
+	named, all := map[string]int{}, map[string]int{}
+	classes := map[string][]string{}
+	for _, p := range pairs {
+		class, ok := classes[p.QueryClass]
+		if !ok {
+			class = words(p.QueryClass)
+			classes[p.QueryClass] = class
+		}
+		says := mentions(words(p.Text), class) || slices.ContainsFunc(p.Texts, func(t string) bool { return mentions(words(t), class) })
+		for name, rank := range ranks {
+			if p.Rank <= int64(rank) {
+				all[name]++
+				if says {
+					named[name]++
+				}
+			}
+		}
+	}
+	out := map[string]float64{}
+	for name := range ranks {
+		out[name] = share(float64(named[name]), all[name])
+	}
+	return out
+}
+
+// skewness is E[(N−μ)³]/σ³; 0 where all are equal.
+func skewness(n []int) float64 {
+	mean := 0.0
+	for _, v := range n {
+		mean += float64(v) / float64(len(n))
+	}
+	second, third := 0.0, 0.0
+	for _, v := range n {
+		d := float64(v) - mean
+		second += d * d / float64(len(n))
+		third += d * d * d / float64(len(n))
+	}
+	if second == 0 {
+		return 0
+	}
+	return third / math.Pow(second, 1.5)
+}
