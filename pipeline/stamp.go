@@ -19,7 +19,7 @@ type stamp struct {
 	Finished time.Time `json:"finished"`
 }
 
-const stampFile = "done.json"
+const stampFile = ".done"
 
 // done tells whether the step that leaves its result in dir was finished from
 // the same inputs.
@@ -51,7 +51,7 @@ func finished(dir, hash string) error {
 // left is moved away rather than mixed in. A step that was interrupted with
 // these inputs goes on.
 func restart(dir, hash string) error {
-	const begun = "begun"
+	const begun = ".begun"
 	path := filepath.Join(dir, begun)
 	if old, err := os.ReadFile(path); err == nil && string(old) == hash {
 		return nil
