@@ -107,6 +107,17 @@ type Training struct {
 	Engine      string  `json:"libtorch"`
 	Heldout     int     `json:"heldout_samples,omitempty"`
 	HeldoutLoss float64 `json:"heldout_loss,omitempty"` // nats a token
+	// Captions are sampled (temperature 1, top_p 0.9) for held-out images, whose
+	// class is their first text.
+	Captions *Quality  `json:"heldout_captions,omitempty"`
+	Examples []Example `json:"examples,omitempty"`
+}
+
+// Example shows what a captioner says about a held-out image.
+type Example struct {
+	Key      string    `json:"key"`
+	Text     string    `json:"text"` // its first text
+	Captions []Caption `json:"captions"`
 }
 
 // Train trains a captioner for m's frozen image tower on pairs of data and
@@ -152,7 +163,7 @@ func Train(ctx context.Context, m *clip.Model, data dataset.Dataset, o Options) 
 	if err != nil {
 		return fmt.Errorf("train captioner: %w", err)
 	}
-	return t.finish(folder, steps)
+	return t.finish(ctx, folder, steps)
 }
 
 // prepare reads texts and features of a set of pairs.
@@ -220,7 +231,7 @@ func towerPath(folder, clipDir string) string {
 }
 
 // finish writes the model and its record.
-func (t *task) finish(folder string, steps int) error {
+func (t *task) finish(ctx context.Context, folder string, steps int) error {
 	record := Training{
 		Command: t.o.Command, Samples: len(t.data.rows), Data: t.data.hash, Corpus: t.o.DataHash, Tower: t.model.Decoder.Config.Tower.SHA256,
 		Steps: steps, BatchSize: t.o.BatchSize, Epochs: t.o.Epochs, LR: t.o.LR, Seed: t.o.Seed, Engine: torch.Version(),
@@ -237,6 +248,10 @@ func (t *task) finish(folder string, steps int) error {
 	}
 	if record.Heldout > 0 {
 		record.HeldoutLoss = t.validate()
+		var err error
+		if record.Captions, record.Examples, err = t.captionHeldout(ctx); err != nil {
+			return fmt.Errorf("train captioner: held-out pairs: %w", err)
+		}
 	}
 	if err := t.model.Save(folder, torch.Float16, nil); err != nil {
 		return err
@@ -252,4 +267,41 @@ func (t *task) finish(folder string, steps int) error {
 		return fmt.Errorf("train captioner: %w", err)
 	}
 	return nil
+}
+
+// captionHeldout writes captions for held-out images, spread over the set.
+func (t *task) captionHeldout(ctx context.Context) (*Quality, []Example, error) {
+	const most, examples, atOnce = 512, 16, 64
+	n := min(most, t.o.Heldout.Len())
+	var all [][]Caption
+	var names [][]string
+	var shown []Example
+	var rgb []uint8
+	var keys, texts []string
+	for i := range n {
+		s, err := t.o.Heldout.Sample(i * t.o.Heldout.Len() / n)
+		if err == nil && s.Text != "" {
+			var one []uint8
+			if one, err = t.model.Preprocess().Eval(s.Image); err == nil {
+				rgb, keys, texts = append(rgb, one...), append(keys, s.Key), append(texts, s.Text)
+			}
+		} // else it's one of those that encoding skipped and named
+		if len(keys) < atOnce && i+1 < n {
+			continue
+		}
+		captions, err := t.model.Caption(ctx, rgb, keys, GenerateOptions{N: 5, Temperature: 1, TopP: 0.9, Seed: t.o.Seed})
+		if err != nil {
+			return nil, nil, err
+		}
+		for j, list := range captions {
+			names = append(names, []string{texts[j]})
+			if len(shown) < examples && len(all)%max(1, n/examples) == 0 {
+				shown = append(shown, Example{keys[j], texts[j], list})
+			}
+			all = append(all, list)
+		}
+		rgb, keys, texts = rgb[:0], keys[:0], texts[:0]
+	}
+	q := Measure(all, names)
+	return &q, shown, nil
 }

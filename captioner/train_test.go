@@ -70,6 +70,9 @@ func TestEightPairsAreRecalledVerbatim(t *testing.T) {
 	if record.Samples != 8 || record.Steps != 150 || record.Heldout != 8 || record.HeldoutLoss > 0.1 || record.Command != "test" {
 		t.Errorf("training.json: %s", data)
 	}
+	if q := record.Captions; q == nil || q.Images != 8 || q.NamesClass < 0.9 || len(record.Examples) != 8 || record.Examples[2].Text != pairs[2].text {
+		t.Errorf("held-out captions: %s", data)
+	}
 	if log, err := os.ReadFile(filepath.Join(o.Dir, "model", "training-log.jsonl")); err != nil || strings.Count(string(log), "\n") != 8 {
 		t.Errorf("training-log.jsonl: %v\n%s", err, log)
 	}
