@@ -133,7 +133,7 @@ type Suite struct {
 
 // Drift is the measurement of how far finetuning moved the feature space, on pairs held out from training.
 type Drift struct {
-	Source  Source `yaml:"source"`  // image-text pairs; empty path = pairs of the pool that no image retrieved
+	Source  Source `yaml:"source"`  // image-text pairs that training does not see; empty path = no measurement
 	Samples int    `yaml:"samples"` // pairs measured; 0 = no measurement
 }
 

@@ -65,7 +65,7 @@ func set(v reflect.Value, origin map[string]string, override string) error {
 		}
 		d.value(v, list, prefix)
 	default:
-		// Taken literally: a prompt may hold any character that YAML would read as its own.
+		// Taken literally: a path may hold characters that YAML would read as its own.
 		if problem := setScalar(v, text); problem != "" {
 			return &Error{Where: where, Key: prefix, Problem: problem}
 		}
