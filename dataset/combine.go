@@ -15,14 +15,15 @@ func Subset(d Dataset, numbers []int) (Dataset, error) {
 	return subset{d, numbers}, nil
 }
 
-// Limit is the first n samples of d; all of them if n is 0 or too large.
+// Limit is n samples spread evenly over d, so that sorted classes keep their
+// shares; all of them if n is 0 or too large.
 func Limit(d Dataset, n int) Dataset {
 	if n <= 0 || n >= d.Len() {
 		return d
 	}
 	numbers := make([]int, n)
 	for i := range numbers {
-		numbers[i] = i
+		numbers[i] = i * d.Len() / n
 	}
 	return subset{d, numbers}
 }

@@ -108,3 +108,30 @@ func TestCombine(t *testing.T) {
 	_, err = Concat(d, other)
 	wantError(t, "other classes", err, "part 1", "other classes")
 }
+
+// A limited folder has images of every class, not only of the first ones.
+func TestLimitKeepsTheClassesShares(t *testing.T) {
+	numbers := make(countTo, 100)
+	for i := range numbers {
+		numbers[i].Label = i / 25
+	}
+	counts := map[int]int{}
+	limited := Limit(numbers, 20)
+	for i := range limited.Len() {
+		s, err := limited.Sample(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts[s.Label]++
+	}
+	for label := range 4 {
+		if counts[label] != 5 {
+			t.Errorf("label %d: %d samples of 5", label, counts[label])
+		}
+	}
+}
+
+type countTo []Sample
+
+func (c countTo) Len() int                     { return len(c) }
+func (c countTo) Sample(i int) (Sample, error) { return c[i], nil }

@@ -8,7 +8,6 @@ import (
 	"arf/anchor"
 	"arf/captioner"
 	"arf/clip"
-	"arf/config"
 )
 
 func (r *run) captionsPath() string { return filepath.Join(r.dir, "anchors", "captions.jsonl") }
@@ -24,9 +23,9 @@ func (r *run) captionsHash() (string, error) {
 	return hash("captions", r.modelHash, r.data.hashes["finetune"], tool, c, r.precision.String()), nil
 }
 
-// captions writes the captions of the finetune images, where a method uses them.
+// captions writes the captions of the finetune images, where anything uses them.
 func (r *run) captions(ctx context.Context) error {
-	if !r.uses(config.Method.Captions) {
+	if !r.cfg.NeedsCaptions() {
 		return nil
 	}
 	inputs, err := r.captionsHash()

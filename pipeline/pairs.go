@@ -32,7 +32,7 @@ func (r *run) pairsHash() (string, error) {
 // pairs retrieves pairs of the pool for the finetune images, where a method
 // uses them.
 func (r *run) pairs(ctx context.Context) error {
-	if !r.uses(config.Method.Pairs) {
+	if !r.cfg.NeedsPairs() {
 		return nil
 	}
 	inputs, err := r.pairsHash()

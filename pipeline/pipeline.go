@@ -188,11 +188,6 @@ func (r *run) stage(name string) func(done, total int) {
 	return func(done, total int) { r.o.Stage(name, done, total) }
 }
 
-// uses tells whether any method of the run needs what is asked for.
-func (r *run) uses(needs func(config.Method) bool) bool {
-	return slices.ContainsFunc(r.cfg.Methods, needs)
-}
-
 func precision(p config.Precision) torch.DType {
 	switch p {
 	case config.PrecisionBF16:

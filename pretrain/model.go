@@ -52,8 +52,8 @@ func learnTokenizer(c Config, pairs dataset.Dataset) (text.Tokenizer, error) {
 			}
 		}
 	}, c.Tokenizer.VocabSize, c.Tokenizer.MinCount, c.Tokenizer.ContextLength)
-	if err != nil {
-		return nil, fmt.Errorf("%w (last broken sample: %v)", err, failed)
+	if err != nil && failed != nil {
+		err = fmt.Errorf("%w; broken sample: %w", err, failed)
 	}
-	return tokenizer, nil
+	return tokenizer, err
 }

@@ -21,17 +21,10 @@ func (t *Tensor) SetRequiresGrad(on bool) *Tensor {
 }
 
 // Backward adds the gradient of t, a scalar, to the leaves that it depends on.
-func (t *Tensor) Backward() { t.BackwardWith(nil) }
-
-// BackwardWith starts from the given gradient of t, of t's shape; nil is 1.
-func (t *Tensor) BackwardWith(gradient *Tensor) {
-	var g C.int64_t
-	if gradient != nil {
-		g = gradient.use("backward")
-	}
+func (t *Tensor) Backward() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	check("backward", C.arf_backward(api(), t.use("backward"), g))
+	check("backward", C.arf_backward(api(), t.use("backward"), 0))
 }
 
 // Grad is a leaf's collected gradient, or nil.
@@ -83,20 +76,5 @@ func Autocast(d Device, dtype DType, fn func()) {
 	var previous, ignored C.int
 	check("autocast", C.arf_autocast(a, 1, cuda, C.int64_t(dtype), &previous))
 	defer C.arf_autocast(a, previous, cuda, C.int64_t(dtype), &ignored)
-	fn()
-}
-
-// WithoutAutocast runs fn with autocast off, for parts that need full precision.
-func WithoutAutocast(d Device, fn func()) {
-	a := api()
-	cuda := C.int(0)
-	if d.IsCUDA() {
-		cuda = 1
-	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var previous, ignored C.int
-	check("autocast", C.arf_autocast(a, 0, cuda, C.int64_t(BFloat16), &previous))
-	defer C.arf_autocast(a, previous, cuda, C.int64_t(BFloat16), &ignored)
 	fn()
 }

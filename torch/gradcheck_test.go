@@ -5,6 +5,7 @@ import (
 	"go/parser"
 	"go/token"
 	"math"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -27,15 +28,10 @@ var gradientCases = []struct {
 	{"Exp", [][]int{{4}}, false, func(x []*Tensor) *Tensor { return x[0].Exp() }},
 	{"Log", [][]int{{4}}, true, func(x []*Tensor) *Tensor { return x[0].Log() }},
 	{"Sqrt", [][]int{{4}}, true, func(x []*Tensor) *Tensor { return x[0].Sqrt() }},
-	{"Sigmoid", [][]int{{4}}, false, func(x []*Tensor) *Tensor { return x[0].Sigmoid() }},
 	{"Tanh", [][]int{{4}}, false, func(x []*Tensor) *Tensor { return x[0].Tanh() }},
 	{"ReLU", [][]int{{6}}, false, func(x []*Tensor) *Tensor { return x[0].ReLU() }},
 	{"GELU", [][]int{{6}}, false, func(x []*Tensor) *Tensor { return x[0].GELU() }},
 	{"QuickGELU", [][]int{{6}}, false, func(x []*Tensor) *Tensor { return x[0].QuickGELU() }},
-	{"Clamp", [][]int{{6}}, false, func(x []*Tensor) *Tensor { return x[0].Clamp(-0.4, 0.4) }},
-	{"Where", [][]int{{2, 2}, {2, 2}}, false, func(x []*Tensor) *Tensor {
-		return x[0].Where(From(CPU, []int64{1, 0, 0, 1}, 2, 2).EqScalar(1), x[1])
-	}},
 	{"MaskedFill", [][]int{{2, 2}}, false, func(x []*Tensor) *Tensor {
 		return x[0].MaskedFill(From(CPU, []int64{1, 0, 0, 1}, 2, 2).EqScalar(1), -5)
 	}},
@@ -59,7 +55,6 @@ var gradientCases = []struct {
 	{"ChannelsLast", [][]int{{1, 2, 2, 3}}, false, func(x []*Tensor) *Tensor { return x[0].ChannelsLast() }},
 	{"Expand", [][]int{{1, 3}}, false, func(x []*Tensor) *Tensor { return x[0].Expand(2, -1) }},
 	{"Unsqueeze", [][]int{{3}}, false, func(x []*Tensor) *Tensor { return x[0].Unsqueeze(0) }},
-	{"Squeeze", [][]int{{1, 3}}, false, func(x []*Tensor) *Tensor { return x[0].Squeeze(0) }},
 	{"Flatten", [][]int{{2, 3, 2}}, false, func(x []*Tensor) *Tensor { return x[0].Flatten(1, 2) }},
 	{"Narrow", [][]int{{4, 2}}, false, func(x []*Tensor) *Tensor { return x[0].Narrow(0, 1, 2) }},
 	{"Select", [][]int{{4, 2}}, false, func(x []*Tensor) *Tensor { return x[0].Select(0, 2) }},
@@ -103,9 +98,6 @@ var gradientCases = []struct {
 	}},
 	{"SoftCrossEntropy", [][]int{{2, 3}}, false, func(x []*Tensor) *Tensor {
 		return SoftCrossEntropy(x[0], From(CPU, []float64{0.5, 0.5, 0, 0, 0.1, 0.9}, 2, 3))
-	}},
-	{"BCEWithLogits", [][]int{{4}}, false, func(x []*Tensor) *Tensor {
-		return BCEWithLogits(x[0], From(CPU, []float64{0, 1, 1, 0.3}, 4))
 	}},
 }
 
@@ -165,13 +157,17 @@ func TestEveryOperatorIsChecked(t *testing.T) {
 	for _, name := range withoutGradient {
 		known[name] = true
 	}
-	packages, err := parser.ParseDir(token.NewFileSet(), ".", nil, 0)
+	sources, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, file := range packages["torch"].Files {
+	for _, name := range sources {
 		if strings.HasSuffix(name, "_test.go") {
 			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
 		}
 		for _, d := range file.Decls {
 			f, ok := d.(*ast.FuncDecl)

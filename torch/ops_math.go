@@ -35,9 +35,6 @@ func (t *Tensor) Log() *Tensor { return call1("aten::log", t) }
 // Sqrt is the square root.
 func (t *Tensor) Sqrt() *Tensor { return call1("aten::sqrt", t) }
 
-// Sigmoid is 1/(1+e^-t).
-func (t *Tensor) Sigmoid() *Tensor { return call1("aten::sigmoid", t) }
-
 // Tanh is the hyperbolic tangent.
 func (t *Tensor) Tanh() *Tensor { return call1("aten::tanh", t) }
 
@@ -52,16 +49,8 @@ func (t *Tensor) GELU() *Tensor { return call1("aten::gelu", t) }
 // intermediates for the gradient.
 func (t *Tensor) QuickGELU() *Tensor { return call1("aten::silu", t.Scale(1.702)).Scale(1 / 1.702) }
 
-// Clamp limits elements to [min, max].
-func (t *Tensor) Clamp(min, max float64) *Tensor { return call1("aten::clamp", t, min, max) }
-
 // Clamp_ limits elements in place.
 func (t *Tensor) Clamp_(min, max float64) *Tensor { return call1("aten::clamp_", t, min, max) }
-
-// Where picks t where condition (bool) is true and other elsewhere.
-func (t *Tensor) Where(condition, other *Tensor) *Tensor {
-	return call1("aten::where.self", condition, t, other)
-}
 
 // MaskedFill sets elements to value where mask (bool) is true.
 func (t *Tensor) MaskedFill(mask *Tensor, value float64) *Tensor {

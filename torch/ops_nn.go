@@ -67,8 +67,3 @@ func CrossEntropy(logits, target *Tensor) *Tensor {
 func SoftCrossEntropy(logits, target *Tensor) *Tensor {
 	return logits.LogSoftmax(-1).Mul(target).SumDim(-1, false).Mean().Scale(-1)
 }
-
-// BCEWithLogits is the mean binary cross-entropy of sigmoid(logits).
-func BCEWithLogits(logits, target *Tensor) *Tensor {
-	return call1("aten::binary_cross_entropy_with_logits", logits, target)
-}

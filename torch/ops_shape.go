@@ -25,9 +25,6 @@ func (t *Tensor) Expand(shape ...int) *Tensor { return call1("aten::expand", t, 
 // Unsqueeze inserts a dimension of size 1.
 func (t *Tensor) Unsqueeze(dim int) *Tensor { return call1("aten::unsqueeze", t, dim) }
 
-// Squeeze drops a dimension of size 1.
-func (t *Tensor) Squeeze(dim int) *Tensor { return call1("aten::squeeze.dim", t, dim) }
-
 // Flatten merges the dimensions from start to end, inclusive.
 func (t *Tensor) Flatten(start, end int) *Tensor {
 	return call1("aten::flatten.using_ints", t, start, end)
