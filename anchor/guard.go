@@ -58,47 +58,61 @@ func (p *pool) leak(row int, l Leak) {
 	}
 }
 
-// guard drops the pairs that show a guarded image.
-func (p *pool) guard(ctx context.Context, in *PairInput, guards []Guard, o PairOptions, stage *stages) error {
-	guarded := make([][]index.Row, len(guards))
-	for g, set := range guards {
+// guarded is all guarded images, set after set.
+type guarded struct {
+	rows   []index.Row
+	sets   []string // of each row
+	images index.Vectors
+}
+
+func openGuards(guards []Guard) (g guarded, err error) {
+	var images []index.Vectors
+	for _, set := range guards {
 		rows, err := set.Store.Rows()
 		if err != nil {
+			return g, err
+		}
+		g.rows = append(g.rows, rows...)
+		for range rows {
+			g.sets = append(g.sets, set.Name)
+		}
+		images = append(images, set.Store.Images())
+	}
+	g.images = index.Join(images...)
+	return g, nil
+}
+
+// guard drops the pairs that show a guarded image.
+func (p *pool) guard(ctx context.Context, images index.Vectors, guards []Guard, o PairOptions, stage *stages) error {
+	g, err := openGuards(guards)
+	if err != nil {
+		return err
+	}
+	byPixels := map[string]int{}
+	for i, r := range g.rows {
+		if _, ok := byPixels[string(r.PixelHash)]; !ok && len(r.PixelHash) > 0 {
+			byPixels[string(r.PixelHash)] = i
+		}
+	}
+	for i, r := range p.rows {
+		if at, ok := byPixels[string(r.PixelHash)]; ok {
+			p.leak(i, Leak{Guard: g.sets[at], GuardKey: g.rows[at].Key, Reason: LeakPixels, Similarity: 1})
+		}
+	}
+	if o.Guard.Print > 0 {
+		if err := p.near(ctx, prints(p.rows), prints(g.rows), o.Guard.Print, LeakPrint, g, o, stage); err != nil {
 			return err
 		}
-		guarded[g] = rows
-		byPixels := map[string]int{}
-		for i, r := range rows {
-			if _, ok := byPixels[string(r.PixelHash)]; !ok && len(r.PixelHash) > 0 {
-				byPixels[string(r.PixelHash)] = i
-			}
-		}
-		for i, r := range p.rows {
-			if at, ok := byPixels[string(r.PixelHash)]; ok && p.dropped[i] == "" {
-				p.leak(i, Leak{Guard: set.Name, GuardKey: rows[at].Key, Reason: LeakPixels, Similarity: 1})
-			}
-		}
 	}
-	for g, set := range guards {
-		if o.Guard.Print > 0 {
-			if err := p.near(ctx, prints(p.rows), prints(guarded[g]), o.Guard.Print, Leak{Guard: set.Name, Reason: LeakPrint}, guarded[g], o, stage); err != nil {
-				return err
-			}
-		}
-	}
-	for g, set := range guards {
-		if o.Guard.Cosine > 0 {
-			if err := p.near(ctx, in.Pool.Images(), set.Store.Images(), o.Guard.Cosine, Leak{Guard: set.Name, Reason: LeakCosine}, guarded[g], o, stage); err != nil {
-				return err
-			}
-		}
+	if o.Guard.Cosine > 0 {
+		return p.near(ctx, images, g.images, o.Guard.Cosine, LeakCosine, g, o, stage)
 	}
 	return nil
 }
 
 // near drops the pairs whose nearest guarded vector is at least alike.
-func (p *pool) near(ctx context.Context, pairs, guarded index.Vectors, alike float64, l Leak, rows []index.Row, o PairOptions, stage *stages) error {
-	found, err := (&index.Exact{Vectors: guarded, Device: o.Device, Progress: stage.next()}).Search(ctx, pairs, 1)
+func (p *pool) near(ctx context.Context, pairs, guards index.Vectors, alike float64, reason string, g guarded, o PairOptions, stage *stages) error {
+	found, err := (&index.Exact{Vectors: guards, Device: o.Device, Progress: stage.next()}).Search(ctx, pairs, 1)
 	if err != nil {
 		return err
 	}
@@ -108,8 +122,7 @@ func (p *pool) near(ctx context.Context, pairs, guarded index.Vectors, alike flo
 		}
 		scores, at := found.Of(i)
 		if float64(scores[0]) >= alike {
-			l.GuardKey, l.Similarity = rows[at[0]].Key, min(float64(scores[0]), 1)
-			p.leak(i, l)
+			p.leak(i, Leak{Guard: g.sets[at[0]], GuardKey: g.rows[at[0]].Key, Reason: reason, Similarity: min(float64(scores[0]), 1)})
 		}
 	}
 	return nil

@@ -200,7 +200,7 @@ type retrieval struct {
 func (r *retrieval) load(ctx context.Context) (err error) {
 	in, o := r.in, r.o
 	guards := append([]Guard{{"finetune", in.Finetune}}, in.Guards...)
-	r.stage = newStages(o, len(guards))
+	r.stage = newStages(o)
 	if r.pool.rows, err = in.Pool.Rows(); err != nil {
 		return err
 	}
@@ -212,7 +212,7 @@ func (r *retrieval) load(ctx context.Context) (err error) {
 	if r.pool.clip, err = rowProducts(ctx, in.Pool.Images(), in.Pool.Texts()); err != nil {
 		return err
 	}
-	if err := r.pool.guard(ctx, in, guards, o, r.stage); err != nil {
+	if err := r.pool.guard(ctx, in.Pool.Images(), guards, o, r.stage); err != nil {
 		return err
 	}
 	for i, row := range r.pool.rows {

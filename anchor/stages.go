@@ -8,13 +8,13 @@ type stages struct {
 	done   int // so that it never falls
 }
 
-func newStages(o PairOptions, guards int) *stages {
+func newStages(o PairOptions) *stages {
 	s := &stages{report: o.Progress, total: 1}
 	if o.Guard.Print > 0 {
-		s.total += guards
+		s.total++
 	}
 	if o.Guard.Cosine > 0 {
-		s.total += guards
+		s.total++
 	}
 	if o.CSLS {
 		s.total++

@@ -141,6 +141,32 @@ func TestPick(t *testing.T) {
 	}
 }
 
+func TestJoin(t *testing.T) {
+	rows := random(20, 4, 6)
+	part := func(from, to int) Dense { return Dense{4, rows.Data[from*4 : to*4]} }
+	j := Join(part(0, 7), part(7, 7), part(7, 8), part(8, 20))
+	if j.Len() != 20 || j.Dim() != 4 {
+		t.Fatalf("%d rows of %d", j.Len(), j.Dim())
+	}
+	for from := range 20 {
+		for to := from; to <= 20; to++ {
+			got := make([]float32, (to-from)*4)
+			if err := j.Read(got, from); err != nil || !slices.Equal(got, part(from, to).Data) {
+				t.Fatalf("rows %d to %d: %v", from, to, err)
+			}
+		}
+	}
+	if err := j.Read(make([]float32, 8), 19); err == nil {
+		t.Error("a row beyond the end is read")
+	}
+	if err := j.Read(make([]float32, 4), -1); err == nil {
+		t.Error("row −1 is read")
+	}
+	if Join().Len() != 0 {
+		t.Error("nothing has rows")
+	}
+}
+
 func BenchmarkExact(b *testing.B) {
 	rows, queries := random(65536, 256, 1), random(1024, 256, 2)
 	for b.Loop() {

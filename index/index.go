@@ -15,6 +15,7 @@ package index
 import (
 	"fmt"
 	"slices"
+	"sort"
 )
 
 // Vectors are rows of numbers that are read in blocks, from memory or disk.
@@ -52,6 +53,51 @@ func (d Dense) Read(dst []float32, from int) error {
 		return fmt.Errorf("read %d numbers from row %d: there are %d rows of %d", len(dst), from, d.Len(), d.Columns)
 	}
 	copy(dst, d.Data[from*d.Columns:])
+	return nil
+}
+
+// Join is the rows of several vectors of one width, one after the other.
+func Join(parts ...Vectors) Vectors {
+	j := joined{parts: parts}
+	n := 0
+	for _, p := range parts {
+		n += p.Len()
+		j.ends = append(j.ends, n)
+	}
+	return j
+}
+
+type joined struct {
+	parts []Vectors
+	ends  []int
+}
+
+func (j joined) Len() int {
+	if len(j.ends) == 0 {
+		return 0
+	}
+	return j.ends[len(j.ends)-1]
+}
+
+func (j joined) Dim() int {
+	if len(j.parts) == 0 {
+		return 0
+	}
+	return j.parts[0].Dim()
+}
+
+func (j joined) Read(dst []float32, from int) error {
+	for dim := j.Dim(); len(dst) > 0; {
+		k := sort.SearchInts(j.ends, from+1)
+		if from < 0 || k == len(j.ends) {
+			return fmt.Errorf("read row %d of %d", from, j.Len())
+		}
+		n := min(len(dst), (j.ends[k]-from)*dim)
+		if err := j.parts[k].Read(dst[:n], from-j.ends[k]+j.parts[k].Len()); err != nil {
+			return err
+		}
+		dst, from = dst[n:], from+n/dim
+	}
 	return nil
 }
 

@@ -103,9 +103,14 @@ func parseHeader(head []byte) (h npy.Header, err error) {
 	return r.Header, nil
 }
 
-// read fills dst with rows from number from on.
-func (m *matrix) read(dst []float32, from int) (err error) {
+func (m *matrix) Len() int { return m.rows }
+func (m *matrix) Dim() int { return m.dim }
+
+func (m *matrix) Read(dst []float32, from int) (err error) {
 	defer torch.Catch(&err)
+	if from < 0 || from*m.dim+len(dst) > m.rows*m.dim {
+		return fmt.Errorf("%s: read %d numbers from row %d of %d", m.path, len(dst), from, m.rows)
+	}
 	f, err := os.Open(m.path)
 	if err != nil {
 		return err

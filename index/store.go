@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 	"strconv"
 	"strings"
 
@@ -39,8 +38,7 @@ type Store struct {
 
 	image, text []*matrix // by shard; empty where there are none
 	metadata    []string
-	ends        []int // rows up to the end of each shard
-	dim         int
+	rows, dim   int
 }
 
 // Open reads the headers of all files and checks that features and metadata
@@ -71,7 +69,6 @@ func Open(dir string) (*Store, error) {
 	if len(s.image)+len(s.text) == 0 {
 		return nil, fmt.Errorf("%s: no features in it: neither img_emb nor text_emb has .npy files", dir)
 	}
-	end := 0
 	for i, path := range s.metadata {
 		rows, err := countRows(path)
 		if err != nil {
@@ -91,8 +88,7 @@ func Open(dir string) (*Store, error) {
 				return nil, fmt.Errorf("%s has %d columns, the other features %d; they aren't of one model: embed again", m.path, m.dim, s.dim)
 			}
 		}
-		end += rows
-		s.ends = append(s.ends, end)
+		s.rows += rows
 	}
 	if m := s.Manifest; m.Complete && m.Rows != s.Len() {
 		return nil, fmt.Errorf("%s: %d rows, but %s says %d; embed again", dir, s.Len(), manifestName, m.Rows)
@@ -161,7 +157,7 @@ func openMatrices(dir, name string, shards int) ([]*matrix, error) {
 }
 
 // Len is the number of rows.
-func (s *Store) Len() int { return s.ends[len(s.ends)-1] }
+func (s *Store) Len() int { return s.rows }
 
 // Dim is the length of a feature.
 func (s *Store) Dim() int { return s.dim }
@@ -172,11 +168,15 @@ func (s *Store) Images() Vectors { return s.vectors(s.image) }
 // Texts are the text features, nil if there are none.
 func (s *Store) Texts() Vectors { return s.vectors(s.text) }
 
-func (s *Store) vectors(m []*matrix) Vectors {
-	if len(m) == 0 {
+func (s *Store) vectors(files []*matrix) Vectors {
+	if len(files) == 0 {
 		return nil
 	}
-	return shards{s, m}
+	parts := make([]Vectors, len(files))
+	for i, m := range files {
+		parts[i] = m
+	}
+	return Join(parts...)
 }
 
 // Rows reads the metadata of all rows.
@@ -190,32 +190,6 @@ func (s *Store) Rows() ([]Row, error) {
 		rows = append(rows, part...)
 	}
 	return rows, nil
-}
-
-// shards is one matrix in several files.
-type shards struct {
-	store *Store
-	files []*matrix
-}
-
-func (v shards) Len() int { return v.store.Len() }
-func (v shards) Dim() int { return v.store.dim }
-
-func (v shards) Read(dst []float32, from int) error {
-	dim := v.store.dim
-	if from < 0 || from+len(dst)/dim > v.Len() {
-		return fmt.Errorf("%s: read rows %d to %d of %d", v.store.Dir, from, from+len(dst)/dim, v.Len())
-	}
-	for len(dst) > 0 {
-		k := sort.SearchInts(v.store.ends, from+1)
-		n := min(len(dst), (v.store.ends[k]-from)*dim)
-		first := v.store.ends[k] - v.files[k].rows
-		if err := v.files[k].read(dst[:n], from-first); err != nil {
-			return err
-		}
-		dst, from = dst[n:], from+n/dim
-	}
-	return nil
 }
 
 func openManifest(dir string) (m Manifest, err error) {

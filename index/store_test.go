@@ -71,7 +71,7 @@ func TestMatrixRoundTrip(t *testing.T) {
 		t.Errorf("%+v", m)
 	}
 	got := make([]float32, 10*12)
-	if err := m.read(got, 20); err != nil {
+	if err := m.Read(got, 20); err != nil {
 		t.Fatal(err)
 	}
 	for i, v := range got {
