@@ -22,6 +22,7 @@ type world struct {
 	model                 *clip.Model
 	pool, finetune, guard *index.Store
 	captions              map[string][]string
+	prompts               map[string][]float32 // their mean features
 }
 
 // Rows of the pool that are planted after its 60 ordinary ones.
@@ -46,7 +47,7 @@ var shared *world
 
 func makeWorld(t testing.TB, dir string) *world {
 	t.Helper()
-	w := &world{model: cliptest.Model(t, 1), captions: map[string][]string{}}
+	w := &world{model: cliptest.Model(t, 1), captions: map[string][]string{}, prompts: map[string][]float32{}}
 	cliptest.Folder(t, filepath.Join(dir, "finetune"), []string{"disc", "bar", "ring"}, 6, 1000)
 	cliptest.Folder(t, filepath.Join(dir, "test"), []string{"disc", "bar", "ring"}, 4, 2000)
 	table := cliptest.Pairs(t, filepath.Join(dir, "pool"), 60, 0)
@@ -160,10 +161,15 @@ func (w *world) scores(t testing.TB, q Query) [][]float64 {
 		t.Fatal(err)
 	}
 	mean := func(prompts ...string) []float32 {
+		name := strings.Join(prompts, "\n")
+		if f, ok := w.prompts[name]; ok {
+			return f
+		}
 		f, err := w.model.ClassFeatures(t.Context(), [][]string{prompts}, []string{"{}"}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
+		w.prompts[name] = f
 		return f
 	}
 	out := make([][]float64, len(rows))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"arf/clip"
@@ -123,17 +124,18 @@ func Pairs(tb testing.TB, dir string, n int, first uint64) string {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		tb.Fatal(err)
 	}
-	table := "filepath,title\n"
+	var table strings.Builder
+	table.WriteString("filepath,title\n")
 	for i := range n {
 		color, shape := Colors[i%len(Colors)], Shapes[i/len(Colors)%len(Shapes)]
 		name := fmt.Sprintf("%04d.png", i)
 		if err := os.WriteFile(filepath.Join(dir, name), Picture(tb, color, shape, first+uint64(i)), 0o644); err != nil {
 			tb.Fatal(err)
 		}
-		table += fmt.Sprintf("%s,a %s %s\n", name, color, shape)
+		fmt.Fprintf(&table, "%s,a %s %s\n", name, color, shape)
 	}
 	path := filepath.Join(dir, "pairs.csv")
-	if err := os.WriteFile(path, []byte(table), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(table.String()), 0o644); err != nil {
 		tb.Fatal(err)
 	}
 	return path
