@@ -22,7 +22,7 @@ var smallSets = []string{
 	"bytesize", "codex", "prime", // pretrain
 	"geo", "vs", // pool
 	"fa-solid", "fa6-solid", "fa7-solid", "bxs", "vaadin", "fontisto", // finetune
-	"zondicons",                                                               // validation
+	"zondicons",                                                                            // validation
 	"picon", "whh", "el", "uim", "flat-color-icons", "feather", "pixelarticons", "fxemoji", // test
 }
 

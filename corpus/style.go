@@ -49,14 +49,28 @@ func measure(rgb []byte) look {
 		return l
 	}
 	l.Colorful = colorful / inked
-	var flat, survived float32
+	var low, high, dark [n]float32 // least and most ink of the pixel and its two neighbours in the row; least of seven
 	for y := range Size {
 		for x := range Size {
-			c := ink[y*Size+x]
-			if c > 0.08 && c < 0.85 && neighbours(&ink, x, y, 1, func(v float32) bool { return v > c-0.06 && v < c+0.06 }) {
+			i := y*Size + x
+			if x >= 1 && x < Size-1 {
+				low[i] = min(ink[i-1], ink[i], ink[i+1])
+				high[i] = max(ink[i-1], ink[i], ink[i+1])
+			}
+			if x >= 3 && x < Size-3 {
+				dark[i] = min(ink[i-3], ink[i-2], ink[i-1], ink[i], ink[i+1], ink[i+2], ink[i+3])
+			}
+		}
+	}
+	var flat, survived float32
+	for y := 1; y < Size-1; y++ {
+		for x := 1; x < Size-1; x++ {
+			i := y*Size + x
+			c := ink[i]
+			if c > 0.08 && c < 0.85 && min(low[i-Size], low[i], low[i+Size]) > c-0.06 && max(high[i-Size], high[i], high[i+Size]) < c+0.06 {
 				flat++
 			}
-			if c > 0.5 && neighbours(&ink, x, y, 3, func(v float32) bool { return v > 0.4 }) {
+			if c > 0.5 && y >= 3 && y < Size-3 && min(dark[i-3*Size], dark[i-2*Size], dark[i-Size], dark[i], dark[i+Size], dark[i+2*Size], dark[i+3*Size]) > 0.4 {
 				survived++
 			}
 		}
@@ -64,17 +78,6 @@ func measure(rgb []byte) look {
 	l.MidGrey = flat / inked
 	l.Surviving = survived / inked
 	return l
-}
-
-func neighbours(ink *[Size * Size]float32, x, y, r int, ok func(float32) bool) bool {
-	for yy := y - r; yy <= y+r; yy++ {
-		for xx := x - r; xx <= x+r; xx++ {
-			if yy < 0 || yy >= Size || xx < 0 || xx >= Size || !ok(ink[yy*Size+xx]) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // style names the style of an icon; set is the style of its whole set, if known.
