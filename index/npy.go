@@ -57,7 +57,7 @@ func readHeader(r io.Reader, size int64) (m *matrix, err error) {
 		length, start = int64(binary.LittleEndian.Uint32(head[8:])), 12
 	}
 	// A header for two dimensions is about 128 bytes; bound what is allocated.
-	if !bytes.HasPrefix(head, npy.Magic[:]) || length > 1<<16 || length < start-12+2 || start+length > size {
+	if !bytes.HasPrefix(head, npy.Magic[:]) || length > 1<<16 || start+length < 12 || start+length > size {
 		return nil, errors.New("not a .npy file")
 	}
 	rest := make([]byte, start+length-12)
