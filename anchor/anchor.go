@@ -22,7 +22,7 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// besides gives the summary's path, pairs.json for pairs.parquet.
+// beside gives the summary's path, pairs.json for pairs.parquet.
 func beside(path string) string { return strings.TrimSuffix(path, filepath.Ext(path)) + ".json" }
 
 // readSummary reads a summary; false if there is none.
