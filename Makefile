@@ -80,7 +80,8 @@ test: ## set up, build, vet, and run all tests, end-to-end ones too
 
 test-go: ## vet and test only (PKG=./clip for one package)
 	$(GO) vet $(PKG)
-	$(GO) test -count=1 -timeout=20m $(PKG)
+	@# Packages are tested side by side, so threads of one that wait must not spin.
+	OMP_WAIT_POLICY=PASSIVE $(GO) test -count=1 -timeout=20m $(PKG)
 
 lint: ## golangci-lint and shellcheck
 	@scripts/setup.sh lint
