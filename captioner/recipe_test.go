@@ -13,7 +13,7 @@ func TestShippedRecipeIsValid(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := r.Options()
-	if o.Wording.Styles["line"] != "outline" || !o.Wording.Join || o.LR != 1e-3 || r.HeldOut.Path == "" || o.Augment.ScaleMin == 0 {
+	if o.Wording.Styles["line"] != "outline" || !o.Wording.Join || o.LR != 1.5e-3 || r.HeldOut.Path == "" || o.Augment.ScaleMin == 0 {
 		t.Errorf("%+v", o)
 	}
 }
