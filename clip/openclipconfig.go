@@ -130,7 +130,7 @@ func (c Config) openclip(p imaging.Preprocess) ([]byte, error) {
 			Vision: openclipVision{ImageSize: v.ImageSize, Width: v.Width},
 			Text: openclipText{
 				ContextLength: t.ContextLength, VocabSize: t.VocabSize, Width: t.Width, Heads: t.Heads, Layers: t.Layers,
-				MLPRatio: float64(t.MLPWidth) / float64(t.Width),
+				MLPRatio: mlpRatio(t.MLPWidth, t.Width),
 			},
 		},
 		Preprocess: openclipPreprocess{
@@ -144,11 +144,20 @@ func (c Config) openclip(p imaging.Preprocess) ([]byte, error) {
 		file.Model.Vision.Layers, err = json.Marshal(v.ResNetLayers)
 	} else {
 		file.Model.Vision.HeadWidth, file.Model.Vision.PatchSize = v.Width/v.Heads, &v.PatchSize
-		file.Model.Vision.MLPRatio = float64(v.MLPWidth) / float64(v.Width)
+		file.Model.Vision.MLPRatio = mlpRatio(v.MLPWidth, v.Width)
 		file.Model.Vision.Layers, err = json.Marshal(v.Layers)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return json.MarshalIndent(file, "", "  ")
+}
+
+// mlpRatio leaves open_clip's default out: its older versions don't know the
+// text tower's key.
+func mlpRatio(hidden, width int) float64 {
+	if hidden == 4*width {
+		return 0
+	}
+	return float64(hidden) / float64(width)
 }
