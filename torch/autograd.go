@@ -16,7 +16,9 @@ func (t *Tensor) SetRequiresGrad(on bool) *Tensor {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	check("set_requires_grad", C.arf_set_requires_grad(api(), t.use("set_requires_grad"), flag))
+	failed := C.arf_set_requires_grad(api(), t.use("set_requires_grad"), flag)
+	runtime.KeepAlive(t) // its cleanup may not run meanwhile; so below
+	check("set_requires_grad", failed)
 	return t
 }
 
@@ -24,7 +26,9 @@ func (t *Tensor) SetRequiresGrad(on bool) *Tensor {
 func (t *Tensor) Backward() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	check("backward", C.arf_backward(api(), t.use("backward"), 0))
+	failed := C.arf_backward(api(), t.use("backward"), 0)
+	runtime.KeepAlive(t)
+	check("backward", failed)
 }
 
 // Grad is a leaf's collected gradient, or nil.
@@ -32,7 +36,9 @@ func (t *Tensor) Grad() *Tensor {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var h C.int64_t
-	check("grad", C.arf_grad(api(), t.use("grad"), &h))
+	failed := C.arf_grad(api(), t.use("grad"), &h)
+	runtime.KeepAlive(t)
+	check("grad", failed)
 	return newTensor(int64(h), currentScope())
 }
 
@@ -44,7 +50,10 @@ func (t *Tensor) SetGrad(gradient *Tensor) {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	check("set_grad", C.arf_set_grad(api(), t.use("set_grad"), g))
+	failed := C.arf_set_grad(api(), t.use("set_grad"), g)
+	runtime.KeepAlive(t)
+	runtime.KeepAlive(gradient)
+	check("set_grad", failed)
 }
 
 // NoGrad runs fn without recording for Backward.

@@ -105,7 +105,9 @@ func RNGState() *Tensor {
 func SetRNGState(state *Tensor) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	check("set_rng_state", C.arf_set_rng_state(api(), state.use("set_rng_state")))
+	failed := C.arf_set_rng_state(api(), state.use("set_rng_state"))
+	runtime.KeepAlive(state)
+	check("set_rng_state", failed)
 }
 
 // Index is a GPU's number; 0 for the CPU.

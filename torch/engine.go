@@ -102,10 +102,8 @@ func findLibrary() (string, error) {
 
 // api returns the loaded engine's table, or panics with the reason it can't.
 func api() *C.arf_torch_api {
-	if engine.api == nil {
-		if err := Load(); err != nil {
-			panic(&Error{Op: "load", Message: err.Error()})
-		}
+	if err := Load(); err != nil {
+		panic(&Error{Op: "load", Message: err.Error()})
 	}
 	return engine.api
 }

@@ -1,6 +1,9 @@
 package torch
 
-import "math"
+import (
+	"math"
+	"sync"
+)
 
 // MatMul is the matrix product, batched over leading dimensions.
 func (t *Tensor) MatMul(other *Tensor) *Tensor { return call1("aten::matmul", t, other) }
@@ -32,15 +35,7 @@ func AvgPool2D(x *Tensor, k int) *Tensor {
 	return call1("aten::avg_pool2d", x, []int{k, k}, []int{k, k})
 }
 
-var fusedAttention = func() func() bool {
-	known, has := false, false
-	return func() bool {
-		if !known {
-			known, has = true, HasOperator("aten::scaled_dot_product_attention")
-		}
-		return has
-	}
-}()
+var fusedAttention = sync.OnceValue(func() bool { return HasOperator("aten::scaled_dot_product_attention") })
 
 // Attention is softmax(q·kᵀ/√d + mask)·v (Vaswani et al. 2017, eq. 1) for q
 // [B,H,Tq,d], k and v [B,H,Tk,d]. mask is nil or additive, broadcast to

@@ -182,7 +182,9 @@ func (t *Tensor) Bytes() []byte {
 func (t *Tensor) copyTo(p unsafe.Pointer, bytes int) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	check("to", C.arf_to_data(api(), t.use("to"), p, C.int64_t(bytes)))
+	failed := C.arf_to_data(api(), t.use("to"), p, C.int64_t(bytes))
+	runtime.KeepAlive(t)
+	check("to", failed)
 }
 
 // Item is the value of a tensor of one element.
@@ -194,8 +196,9 @@ func (t *Tensor) info() [24]C.int64_t {
 	var out [24]C.int64_t
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	check("info", C.arf_info(api(), t.use("info"), &out[0], C.int64_t(len(out))))
+	failed := C.arf_info(api(), t.use("info"), &out[0], C.int64_t(len(out)))
 	runtime.KeepAlive(t)
+	check("info", failed)
 	return out
 }
 
