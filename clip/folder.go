@@ -3,7 +3,6 @@ package clip
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -126,73 +125,6 @@ func (m *Model) Save(dir string, dtype torch.DType, metadata map[string]string) 
 		return err
 	}
 	return renameio.WriteFile(filepath.Join(dir, configFile), append(config, '\n'), 0o644)
-}
-
-// preprocessor is preprocessor_config.json of a Hugging Face CLIPImageProcessor.
-type preprocessor struct {
-	Type         string          `json:"image_processor_type"`
-	Mean         []float32       `json:"image_mean"`
-	Std          []float32       `json:"image_std"`
-	Resample     int             `json:"resample"` // Pillow's number: 2 bilinear, 3 bicubic
-	Size         json.RawMessage `json:"size"`
-	Crop         json.RawMessage `json:"crop_size"`
-	DoResize     bool            `json:"do_resize"`
-	DoCenterCrop bool            `json:"do_center_crop"`
-	DoRescale    bool            `json:"do_rescale"`
-	DoNormalize  bool            `json:"do_normalize"`
-	DoConvertRGB bool            `json:"do_convert_rgb"`
-}
-
-// readPreprocessor reads the settings that differ between CLIP models; a
-// folder without the file has CLIP's own.
-func readPreprocessor(path string, imageSize int) (imaging.Preprocess, error) {
-	p := imaging.CLIP(imageSize)
-	data, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return p, nil
-	}
-	if err != nil {
-		return p, err
-	}
-	file := preprocessor{Resample: 3}
-	if err := json.Unmarshal(data, &file); err != nil {
-		return p, fmt.Errorf("%s: %w", path, err)
-	}
-	if len(file.Mean) == 3 && len(file.Std) == 3 {
-		p.Mean, p.Std = [3]float32(file.Mean), [3]float32(file.Std)
-	}
-	switch file.Resample {
-	case 2:
-		p.Interpolation = imaging.Bilinear
-	case 3:
-		p.Interpolation = imaging.Bicubic
-	default:
-		return p, fmt.Errorf("%s: resample %d is not supported; supported are 2 (bilinear) and 3 (bicubic)", path, file.Resample)
-	}
-	if err := p.Validate(); err != nil {
-		return p, fmt.Errorf("%s: %w", path, err)
-	}
-	return p, nil
-}
-
-func writePreprocessor(path string, p imaging.Preprocess) error {
-	file := preprocessor{
-		Type: "CLIPImageProcessor", Mean: p.Mean[:], Std: p.Std[:], Resample: 3,
-		Size:     json.RawMessage(fmt.Sprintf(`{"shortest_edge": %d}`, p.ImageSize)),
-		Crop:     json.RawMessage(fmt.Sprintf(`{"height": %d, "width": %[1]d}`, p.ImageSize)),
-		DoResize: true, DoCenterCrop: true, DoRescale: true, DoNormalize: true, DoConvertRGB: true,
-	}
-	if p.Interpolation == imaging.Bilinear {
-		file.Resample = 2
-	}
-	data, err := json.MarshalIndent(file, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return renameio.WriteFile(path, append(data, '\n'), 0o644)
 }
 
 // Hash identifies the weights and what is around them: the SHA-256 over the

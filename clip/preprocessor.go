@@ -1,0 +1,119 @@
+package clip
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"arf/imaging"
+
+	"github.com/google/renameio/v2"
+)
+
+// preprocessor is preprocessor_config.json of a Hugging Face CLIPImageProcessor.
+type preprocessor struct {
+	Type         string    `json:"image_processor_type"`
+	Mean         []float32 `json:"image_mean"`
+	Std          []float32 `json:"image_std"`
+	Resample     int       `json:"resample"` // Pillow's number: 2 bilinear, 3 bicubic
+	Size         *hfSize   `json:"size"`
+	Crop         *hfSize   `json:"crop_size"`
+	DoResize     bool      `json:"do_resize"`
+	DoCenterCrop bool      `json:"do_center_crop"`
+	DoRescale    bool      `json:"do_rescale"`
+	DoNormalize  bool      `json:"do_normalize"`
+	DoConvertRGB bool      `json:"do_convert_rgb"`
+}
+
+// hfSize is the length that the shorter side gets, or the shape of the result,
+// whatever the picture's own. Old files have the length alone.
+type hfSize struct {
+	ShortestEdge int `json:"shortest_edge,omitempty"`
+	Height       int `json:"height,omitempty"`
+	Width        int `json:"width,omitempty"`
+}
+
+func (s *hfSize) UnmarshalJSON(data []byte) error {
+	if err := json.Unmarshal(data, &s.ShortestEdge); err == nil {
+		return nil
+	}
+	type plain hfSize
+	return json.Unmarshal(data, (*plain)(s))
+}
+
+// fits tells whether it makes the side n of the model's square input.
+func (s *hfSize) fits(n int) bool {
+	return *s == hfSize{ShortestEdge: n} || *s == hfSize{Height: n, Width: n}
+}
+
+// readPreprocessor reads the settings that differ between CLIP models; a
+// folder without the file has CLIP's own.
+func readPreprocessor(path string, imageSize int) (imaging.Preprocess, error) {
+	p := imaging.CLIP(imageSize)
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return p, nil
+	}
+	if err != nil {
+		return p, err
+	}
+	if p, err = parsePreprocessor(data, imageSize); err != nil {
+		return p, fmt.Errorf("%s: %w", path, err)
+	}
+	return p, nil
+}
+
+func parsePreprocessor(data []byte, imageSize int) (imaging.Preprocess, error) {
+	p := imaging.CLIP(imageSize)
+	file := preprocessor{Resample: 3}
+	if err := json.Unmarshal(data, &file); err != nil {
+		return p, err
+	}
+	for _, f := range []struct {
+		name string
+		size *hfSize
+	}{{"size", file.Size}, {"crop_size", file.Crop}} {
+		if f.size != nil && !f.size.fits(imageSize) {
+			return p, fmt.Errorf("%s %+v is not supported; supported is the model's image_size, %d", f.name, *f.size, imageSize)
+		}
+	}
+	if file.Size != nil && file.Size.ShortestEdge == 0 {
+		p.ResizeMode = imaging.Squash
+	}
+	if len(file.Mean) == 3 && len(file.Std) == 3 {
+		p.Mean, p.Std = [3]float32(file.Mean), [3]float32(file.Std)
+	}
+	switch file.Resample {
+	case 2:
+		p.Interpolation = imaging.Bilinear
+	case 3:
+		p.Interpolation = imaging.Bicubic
+	default:
+		return p, fmt.Errorf("resample %d is not supported; supported are 2 (bilinear) and 3 (bicubic)", file.Resample)
+	}
+	return p, p.Validate()
+}
+
+func writePreprocessor(path string, p imaging.Preprocess) error {
+	file := preprocessor{
+		Type: "CLIPImageProcessor", Mean: p.Mean[:], Std: p.Std[:], Resample: 3,
+		Size: &hfSize{ShortestEdge: p.ImageSize}, Crop: &hfSize{Height: p.ImageSize, Width: p.ImageSize},
+		DoResize: true, DoCenterCrop: true, DoRescale: true, DoNormalize: true, DoConvertRGB: true,
+	}
+	if p.ResizeMode == imaging.Squash {
+		file.Size = &hfSize{Height: p.ImageSize, Width: p.ImageSize}
+	}
+	if p.Interpolation == imaging.Bilinear {
+		file.Resample = 2
+	}
+	data, err := json.MarshalIndent(file, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, append(data, '\n'), 0o644)
+}

@@ -1,0 +1,59 @@
+package clip
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"arf/imaging"
+	"arf/torch"
+)
+
+func TestPreprocessingComesBack(t *testing.T) {
+	for _, name := range []string{"vit_gelu_eos", "resnet"} {
+		for _, mode := range []string{imaging.Shortest, imaging.Squash} {
+			t.Run(name+" "+mode, func(t *testing.T) {
+				m := randomModel(t, name)
+				m.Preprocess.ResizeMode, m.Preprocess.Interpolation = mode, imaging.Bilinear
+				m.Preprocess.Mean, m.Preprocess.Std = [3]float32{0.1, 0.2, 0.3}, [3]float32{0.4, 0.5, 0.6}
+				dir := t.TempDir()
+				if err := m.Save(dir, torch.Float32, nil); err != nil {
+					t.Fatal(err)
+				}
+				again, err := Load(dir, torch.CPU)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if again.Preprocess != m.Preprocess {
+					t.Errorf("got %+v, want %+v", again.Preprocess, m.Preprocess)
+				}
+			})
+		}
+	}
+}
+
+// The forms of sizes that Hugging Face's files have.
+func TestPreprocessorSizes(t *testing.T) {
+	for file, want := range map[string]string{
+		`{}`:                              imaging.Shortest,
+		`{"size": 224, "crop_size": 224}`: imaging.Shortest,
+		`{"size": {"shortest_edge": 224}, "crop_size": {"height": 224, "width": 224}}`: imaging.Shortest,
+		`{"size": {"height": 224, "width": 224}}`:                                      imaging.Squash,
+		`{"size": null, "crop_size": null}`:                                            imaging.Shortest,
+		`{"size": {"shortest_edge": 256}, "crop_size": 224}`:                           "error: size",
+		`{"size": 224, "crop_size": {"height": 224, "width": 200}}`:                    "error: crop_size",
+		`{"size": {"height": 224}}`:                                                    "error: size",
+		`{"size": {}}`:                                                                 "error: size",
+		`{"size": "224"}`:                                                              "error: ",
+		`{"resample": 0}`:                                                              "error: resample 0",
+	} {
+		p, err := parsePreprocessor([]byte(file), 224)
+		got := p.ResizeMode
+		if err != nil {
+			got = fmt.Sprintf("error: %v", err)
+		}
+		if !strings.HasPrefix(got, want) {
+			t.Errorf("%s: got %q, want %q", file, got, want)
+		}
+	}
+}
