@@ -95,7 +95,7 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 	if cfg.Threads > 0 {
 		torch.SetThreads(cfg.Threads)
 	}
-	r.precision = precision(cfg.Precision)
+	r.precision = precision(cfg.Precision, r.device)
 	if err := os.MkdirAll(r.dir, 0o755); err != nil {
 		return fmt.Errorf("make the run folder: %w", err)
 	}
@@ -188,12 +188,12 @@ func (r *run) stage(name string) func(done, total int) {
 	return func(done, total int) { r.o.Stage(name, done, total) }
 }
 
-func precision(p config.Precision) torch.DType {
+func precision(p config.Precision, d torch.Device) torch.DType {
 	switch p {
 	case config.PrecisionBF16:
 		return torch.BFloat16
 	case config.PrecisionFP32:
 		return torch.Float32
 	}
-	return train.AutoPrecision()
+	return train.AutoPrecision(d)
 }

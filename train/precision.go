@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/cpu"
 )
 
-// AutoPrecision is bfloat16 where the CPU multiplies it in hardware, or a GPU
-// is there; else float32.
-func AutoPrecision() torch.DType {
-	if cpu.X86.HasAVX512BF16 || cpu.X86.HasAMXBF16 || torch.CUDADevices() > 0 {
+// AutoPrecision is bfloat16 on a GPU, and on a CPU that multiplies it in
+// hardware; else float32.
+func AutoPrecision(d torch.Device) torch.DType {
+	if d.IsCUDA() || cpu.X86.HasAVX512BF16 || cpu.X86.HasAMXBF16 {
 		return torch.BFloat16
 	}
 	return torch.Float32

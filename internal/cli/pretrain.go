@@ -47,7 +47,7 @@ accuracy on held-out pairs and the training's log.`,
 			if err != nil {
 				return err
 			}
-			dtype, err := parsePrecision(precision)
+			dtype, err := parsePrecision(precision, device)
 			if err != nil {
 				return err
 			}
@@ -95,11 +95,11 @@ accuracy on held-out pairs and the training's log.`,
 	return c
 }
 
-// parsePrecision reads a precision; auto is bf16 where the processor computes it.
-func parsePrecision(name string) (torch.DType, error) {
+// parsePrecision reads a precision; auto is bf16 where the device computes it.
+func parsePrecision(name string, d torch.Device) (torch.DType, error) {
 	switch name {
 	case "auto":
-		return train.AutoPrecision(), nil
+		return train.AutoPrecision(d), nil
 	case "bf16":
 		return torch.BFloat16, nil
 	case "fp32":

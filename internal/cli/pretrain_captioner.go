@@ -37,7 +37,7 @@ and belongs to that CLIP: it is looked for beside the captioner's folder.`,
 				return err
 			}
 			o := recipe.Options()
-			if o.Precision, err = parsePrecision(precision); err != nil {
+			if o.Precision, err = parsePrecision(precision, device); err != nil {
 				return err
 			}
 			if data != "" {
