@@ -93,6 +93,8 @@ const (
 	RoleID       Role = "id"        // the task's own distribution
 	RoleShift    Role = "shift"     // the same classes, other images
 	RoleZeroShot Role = "zero-shot" // other classes
+	// RoleValidation is of data.validation, which is measured without being a suite.
+	RoleValidation Role = "validation"
 )
 
 func (Role) choices() []string { return []string{"id", "shift", "zero-shot"} }

@@ -11,7 +11,7 @@ package config
 type Config struct {
 	Name      string    `yaml:"name"`      // names the run folder, <output>/<name>
 	Output    string    `yaml:"output"`    // folder of the run folders
-	Model     string    `yaml:"model"`     // pretrained CLIP: Hugging Face folder, open_clip folder or checkpoint file
+	Model     string    `yaml:"model"`     // pretrained CLIP: a folder in Hugging Face's or open_clip's layout
 	Methods   []Method  `yaml:"methods"`   // what to train and compare
 	Seeds     []int     `yaml:"seeds"`     // one training run a method and seed
 	Device    string    `yaml:"device"`    // auto, cpu, cuda or cuda:N; auto takes the first GPU, else the CPU
@@ -37,15 +37,16 @@ type Data struct {
 
 // Source is a set of samples on disk.
 type Source struct {
-	Type        SourceType `yaml:"type"`         // empty = told from the path
-	Path        string     `yaml:"path"`         // folder with a folder a class; CSV or TSV file; tar, folder of tars, *.tar or {00000..00099}.tar
-	ImageColumn string     `yaml:"image_column"` // CSV: path of the image; empty = the usual names, such as image or filepath
-	TextColumn  string     `yaml:"text_column"`  // CSV: caption; empty = the usual names, such as caption or title
-	ClassColumn string     `yaml:"class_column"` // CSV: class name; empty = the usual names, such as class
-	LabelColumn string     `yaml:"label_column"` // CSV: class number; empty = the usual names, such as label
-	Separator   string     `yaml:"separator"`    // CSV: one character or "tab"; empty = tab for .tsv, else comma
-	Root        string     `yaml:"root"`         // CSV: where relative image paths start; empty = the CSV's folder
-	Limit       int        `yaml:"limit"`        // at most so many samples, spread evenly over the source; 0 = all
+	Type                SourceType `yaml:"type"`                  // empty = told from the path
+	Path                string     `yaml:"path"`                  // folder with a folder a class; CSV or TSV file; tar, folder of tars, *.tar or {00000..00099}.tar
+	ImageColumn         string     `yaml:"image_column"`          // CSV: path of the image; empty = the usual names, such as image or filepath
+	TextColumn          string     `yaml:"text_column"`           // CSV: caption; empty = the usual names, such as caption or title
+	ClassColumn         string     `yaml:"class_column"`          // CSV: class name; empty = the usual names, such as class
+	LabelColumn         string     `yaml:"label_column"`          // CSV: class number; empty = the usual names, such as label
+	Separator           string     `yaml:"separator"`             // CSV: one character or "tab"; empty = tab for .tsv, else comma
+	Root                string     `yaml:"root"`                  // CSV: where relative image paths start; empty = the CSV's folder
+	AllowMissingClasses bool       `yaml:"allow_missing_classes"` // accept classes without images
+	Limit               int        `yaml:"limit"`                 // at most so many samples, spread evenly over the source; 0 = all
 }
 
 // Anchors are the two sources of rich text that regularise finetuning (ARF §3).

@@ -307,7 +307,7 @@ func TestOwnDataExplainsEveryKey(t *testing.T) {
 }
 
 func sourceKey(name string) bool {
-	return slices.Contains([]string{"path", "type", "image_column", "text_column", "class_column", "label_column", "separator", "root", "limit"}, name)
+	return slices.Contains([]string{"path", "type", "image_column", "text_column", "class_column", "label_column", "separator", "root", "allow_missing_classes", "limit"}, name)
 }
 
 func TestCheckFiles(t *testing.T) {

@@ -51,7 +51,8 @@ func (l List) MarshalYAML() (any, error) {
 
 // Keywords of a suite's lists.
 const (
-	ClassesFinetune = "finetune" // Suite.Classes: the classes of training
-	ClassesFolder   = "folder"   // Suite.Classes: the suite's own
-	MaskPresent     = "present"  // Suite.ClassMask: the classes that occur in the suite
+	ClassesFinetune = "finetune"   // Suite.Classes: the classes of training
+	ClassesFolder   = "folder"     // Suite.Classes: the suite's own
+	MaskPresent     = "present"    // Suite.ClassMask: the classes that occur in the suite
+	SuiteValidation = "validation" // names the results on data.validation
 )

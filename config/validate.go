@@ -69,8 +69,8 @@ func (v *validator) train(t Train) {
 	v.check(t.LR > 0, "train.lr", "is %g; give a learning rate above 0, such as 1e-5", t.LR)
 	v.min("train.warmup_steps", t.WarmupSteps, 0)
 	v.atLeast("train.weight_decay", t.WeightDecay, 0)
-	v.check(t.Beta1 >= 0 && t.Beta1 < 1, "train.beta1", "is %g; give 0 or more and less than 1", t.Beta1)
-	v.check(t.Beta2 >= 0 && t.Beta2 < 1, "train.beta2", "is %g; give 0 or more and less than 1", t.Beta2)
+	v.check(t.Beta1 > 0 && t.Beta1 < 1, "train.beta1", "is %g; give more than 0 and less than 1", t.Beta1)
+	v.check(t.Beta2 > 0 && t.Beta2 < 1, "train.beta2", "is %g; give more than 0 and less than 1", t.Beta2)
 	v.check(t.Eps > 0, "train.eps", "is %g; give more than 0, such as 1e-8", t.Eps)
 	v.atLeast("train.grad_clip", t.GradClip, 0)
 	v.atLeast("train.lambda_tca", t.LambdaTCA, 0)
@@ -99,6 +99,7 @@ func (v *validator) eval(c *Config) {
 		key := fmt.Sprintf("eval.suites[%d]", i)
 		v.check(nameForm.MatchString(s.Name), key+".name", "%q can't name a result file; use letters, digits, dot, dash and underscore", s.Name)
 		v.check(!names[s.Name], key+".name", "%q is taken by an earlier suite; give each its own name", s.Name)
+		v.check(s.Name != SuiteValidation && s.Name != "drift", key+".name", "%q is the name of another result; choose another", s.Name)
 		names[s.Name] = true
 		v.check(s.Role != "", key+".role", "is missing; give %s", strings.Join(Role("").choices(), ", "))
 		v.required(key+".source", s.Source, "the suite's labelled images")

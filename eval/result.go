@@ -12,9 +12,13 @@ import (
 // Result is one model on one suite: clip_benchmark's JSON and what a comparison
 // needs besides. Accuracies and errors are in [0, 1].
 type Result struct {
-	Dataset    string  `json:"dataset"`    // the suite's name
-	Model      string  `json:"model"`      // set by the caller
-	Pretrained string  `json:"pretrained"` // set by the caller
+	Dataset    string `json:"dataset"`    // the suite's name
+	Model      string `json:"model"`      // set by the caller
+	Pretrained string `json:"pretrained"` // set by the caller
+	// DataSource names the package that the data came from, DataSHA256 is the
+	// hash of its content; set by the caller.
+	DataSource string  `json:"data_source,omitempty"`
+	DataSHA256 string  `json:"data_sha256,omitempty"`
 	Task       string  `json:"task"`
 	Metrics    Metrics `json:"metrics"`
 	Language   string  `json:"language"`

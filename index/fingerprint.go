@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"runtime"
+	"strconv"
 
 	"arf/dataset"
 
@@ -47,6 +48,7 @@ func sampleSum(s dataset.Sample, err error) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	field(h, s.Key, s.Text, s.Class, s.Meta["set"], s.Meta["license"], s.Meta["url"])
 	field(h, s.Texts...)
+	field(h, strconv.Itoa(s.Label))
 	if err != nil {
 		field(h, err.Error())
 	}

@@ -19,7 +19,7 @@ func (r *run) captionsHash() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("anchors.captions.captioner: %w", err)
 	}
-	c.MinClipScore = 0
+	c.MinClipScore, c.BatchSize = 0, 0
 	return hash("captions", r.modelHash, r.data.hashes["finetune"], tool, c, r.precision.String()), nil
 }
 

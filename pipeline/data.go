@@ -16,21 +16,22 @@ import (
 
 // data is everything that a config names, opened.
 type data struct {
-	classes  []string
-	finetune dataset.Dataset
-	pool     dataset.Dataset // nil without one
-	drift    dataset.Dataset // held-out pairs; nil without
-	suites   []eval.Suite
-	guarded  []guarded // images that must not be in the retrieved pairs
+	classes   []string
+	templates []string // train.templates, read
+	finetune  dataset.Dataset
+	pool      dataset.Dataset // nil without one
+	drift     dataset.Dataset // held-out pairs; nil without
+	suites    []eval.Suite
+	guarded   []guarded // images that must not be in the retrieved pairs
 
 	source string            // of the icon corpus, for the report
 	parts  []report.DataInfo // in the report's order
-	hashes map[string]string // content, by the name in parts
+	hashes map[string]string // content, by key: "finetune", "pool", "suite/<name>" …
 }
 
-// guarded is a set of images by its name in hashes.
+// guarded is a set of images and its key in hashes.
 type guarded struct {
-	name string
+	key  string
 	data dataset.Dataset
 }
 
@@ -38,65 +39,62 @@ type guarded struct {
 func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 	d := &data{hashes: map[string]string{}}
 	var err error
-	if d.finetune, err = open(cfg.Data.Finetune); err != nil {
-		return nil, fmt.Errorf("data.finetune: %w", err)
-	}
-	if d.classes = dataset.Classes(d.finetune); !cfg.Data.Classes.IsZero() {
+	if !cfg.Data.Classes.IsZero() {
 		if d.classes, err = cfg.Data.Classes.Read(); err != nil {
 			return nil, fmt.Errorf("data.classes: %w", err)
 		}
 	}
+	if d.templates, err = readTemplates(cfg.Train.Templates); err != nil {
+		return nil, fmt.Errorf("train.templates: %w", err)
+	}
+	if d.finetune, err = open(cfg.Data.Finetune, d.classes); err != nil {
+		return nil, fmt.Errorf("data.finetune: %w", err)
+	}
+	if d.classes == nil {
+		d.classes = dataset.Classes(d.finetune)
+	}
 	if len(d.classes) == 0 {
 		return nil, fmt.Errorf("data.finetune: %s has no class names; give them in data.classes", cfg.Data.Finetune.Path)
 	}
-	if err := d.add(ctx, "finetune", cfg.Data.Finetune.Path, d.finetune, len(d.classes)); err != nil {
+	if err := d.add(ctx, "finetune", "finetune", cfg.Data.Finetune.Path, d.finetune, len(d.classes)); err != nil {
 		return nil, err
 	}
 	if cfg.Data.Validation.Path != "" {
-		validation, err := open(cfg.Data.Validation)
-		if err != nil {
+		// Measured like a suite, so that choices need no test set.
+		suite := config.Suite{Name: config.SuiteValidation, Role: config.RoleValidation, Source: cfg.Data.Validation}
+		if err := d.addSuite(ctx, cfg, suite); err != nil {
 			return nil, fmt.Errorf("data.validation: %w", err)
-		}
-		d.guarded = append(d.guarded, guarded{"validation", validation})
-		if err := d.add(ctx, "validation", cfg.Data.Validation.Path, validation, len(dataset.Classes(validation))); err != nil {
-			return nil, err
 		}
 	}
 	if cfg.Data.Pool.Path != "" {
-		if d.pool, err = open(cfg.Data.Pool); err != nil {
+		if d.pool, err = open(cfg.Data.Pool, nil); err != nil {
 			return nil, fmt.Errorf("data.pool: %w", err)
 		}
-		if err := d.add(ctx, "pool", cfg.Data.Pool.Path, d.pool, 0); err != nil {
+		if err := d.add(ctx, "pool", "pool", cfg.Data.Pool.Path, d.pool, 0); err != nil {
 			return nil, err
 		}
 	}
 	for i, s := range cfg.Eval.Suites {
-		suite, err := openSuite(cfg, s, d.classes)
-		if err != nil {
+		if err := d.addSuite(ctx, cfg, s); err != nil {
 			return nil, fmt.Errorf("eval.suites[%d] (%s): %w", i, s.Name, err)
-		}
-		d.suites = append(d.suites, suite)
-		d.guarded = append(d.guarded, guarded{s.Name, suite.Data})
-		if err := d.add(ctx, s.Name, s.Source.Path, suite.Data, len(suite.Classes)); err != nil {
-			return nil, err
 		}
 	}
 	for i, s := range cfg.Anchors.Pairs.LeakGuard.Sources {
-		name := fmt.Sprintf("guard-%d", i)
-		more, err := open(s)
+		key := fmt.Sprintf("guard/%d", i)
+		more, err := open(s, nil)
 		if err != nil {
 			return nil, fmt.Errorf("anchors.pairs.leak_guard.sources[%d]: %w", i, err)
 		}
-		d.guarded = append(d.guarded, guarded{name, more})
-		if err := d.add(ctx, name, s.Path, more, 0); err != nil {
+		d.guarded = append(d.guarded, guarded{key, more})
+		if err := d.add(ctx, key, fmt.Sprintf("guard %d", i), s.Path, more, 0); err != nil {
 			return nil, err
 		}
 	}
 	if cfg.Eval.Drift.Source.Path != "" && cfg.Eval.Drift.Samples > 0 {
-		if d.drift, err = open(cfg.Eval.Drift.Source); err != nil {
+		if d.drift, err = open(cfg.Eval.Drift.Source, nil); err != nil {
 			return nil, fmt.Errorf("eval.drift.source: %w", err)
 		}
-		if err := d.add(ctx, "drift", cfg.Eval.Drift.Source.Path, d.drift, 0); err != nil {
+		if err := d.add(ctx, "drift", "drift", cfg.Eval.Drift.Source.Path, d.drift, 0); err != nil {
 			return nil, err
 		}
 	}
@@ -104,20 +102,33 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 	return d, nil
 }
 
-// add notes a part's size and content.
-func (d *data) add(ctx context.Context, name, path string, set dataset.Dataset, classes int) error {
+// addSuite opens a test set and guards it.
+func (d *data) addSuite(ctx context.Context, cfg *config.Config, s config.Suite) error {
+	suite, err := openSuite(cfg, s, d.classes)
+	if err != nil {
+		return err
+	}
+	key := "suite/" + s.Name
+	d.suites = append(d.suites, suite)
+	d.guarded = append(d.guarded, guarded{key, suite.Data})
+	return d.add(ctx, key, s.Name, s.Source.Path, suite.Data, len(suite.Classes))
+}
+
+// add notes a part's size and content; name is the report's.
+func (d *data) add(ctx context.Context, key, name, path string, set dataset.Dataset, classes int) error {
 	sum, err := index.Fingerprint(ctx, set)
 	if err != nil {
 		return fmt.Errorf("%s (%s): %w", name, path, err)
 	}
-	d.hashes[name] = sum
+	d.hashes[key] = sum
 	d.parts = append(d.parts, report.DataInfo{Role: name, Path: path, Images: set.Len(), Classes: classes, SHA256: sum})
 	return nil
 }
 
-func open(s config.Source) (dataset.Dataset, error) {
+// open opens a source; classes, if any, are its class names by label.
+func open(s config.Source, classes []string) (dataset.Dataset, error) {
 	d, err := dataset.Open(dataset.Source{
-		Type: string(s.Type), Path: s.Path, ImageColumn: s.ImageColumn, TextColumn: s.TextColumn,
+		Classes: classes, AllowMissing: s.AllowMissingClasses, Type: string(s.Type), Path: s.Path, ImageColumn: s.ImageColumn, TextColumn: s.TextColumn,
 		ClassColumn: s.ClassColumn, LabelColumn: s.LabelColumn, Separator: s.Separator, Root: s.Root,
 	})
 	if err != nil {
@@ -132,7 +143,11 @@ func open(s config.Source) (dataset.Dataset, error) {
 func openSuite(cfg *config.Config, s config.Suite, finetune []string) (eval.Suite, error) {
 	suite := eval.Suite{Name: s.Name, Role: string(s.Role)}
 	var err error
-	if suite.Data, err = open(s.Source); err != nil {
+	var known []string
+	if s.Source.LabelColumn != "" {
+		known = finetune // labels are numbers of these
+	}
+	if suite.Data, err = open(s.Source, known); err != nil {
 		return suite, err
 	}
 	names := finetune
@@ -159,11 +174,27 @@ func openSuite(cfg *config.Config, s config.Suite, finetune []string) (eval.Suit
 	}
 	for _, list := range []config.List{s.Templates, cfg.Eval.Templates, cfg.Train.Templates} {
 		if !list.IsZero() {
-			suite.Templates, err = list.Read()
+			if suite.Templates, err = readTemplates(list); err != nil {
+				return suite, fmt.Errorf("templates: %w", err)
+			}
 			break
 		}
 	}
-	return suite, err
+	return suite, nil
+}
+
+// readTemplates reads prompts and checks those that come from a file.
+func readTemplates(l config.List) ([]string, error) {
+	templates, err := l.Read()
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range templates {
+		if err := config.CheckTemplate(t); err != nil {
+			return nil, err
+		}
+	}
+	return templates, nil
 }
 
 // iconSource names the package that the icon corpus was drawn from, where the

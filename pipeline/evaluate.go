@@ -18,7 +18,9 @@ import (
 const cachedImages = 1 << 30
 
 func (r *run) evaluateAll(ctx context.Context) error {
-	var evaluator *eval.Evaluator // made when something is to be evaluated
+	if err := r.dropStale(); err != nil {
+		return err
+	}
 	for _, seed := range r.cfg.Seeds {
 		for _, m := range r.cfg.Methods {
 			if m == config.MethodZeroShot && seed != r.cfg.Seeds[0] {
@@ -32,21 +34,38 @@ func (r *run) evaluateAll(ctx context.Context) error {
 			if done(dir, inputs) {
 				continue
 			}
-			if evaluator == nil {
-				o := r.evalOptions()
-				o.CacheBytes, o.Progress = cachedImages, nil
-				if evaluator, err = eval.New(r.data.suites, o); err != nil {
-					return err
-				}
-			}
 			r.worked = true
 			if err := restart(dir, inputs); err != nil {
 				return err
 			}
-			if err := r.evaluate(ctx, evaluator, m, seed, dir); err != nil {
+			if err := r.evaluate(ctx, r.evaluator, m, seed, dir); err != nil {
 				return fmt.Errorf("evaluate %s, seed %d: %w", m, seed, err)
 			}
 			if err := finished(dir, inputs); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dropStale removes the results of methods and seeds that the config doesn't
+// name (any more): they may be of other settings, and the report shows all that
+// is there. Their models stay.
+func (r *run) dropStale() error {
+	wanted := map[string]bool{}
+	for _, seed := range r.cfg.Seeds {
+		for _, m := range r.cfg.Methods {
+			wanted[r.of("eval", m, seed)] = true
+		}
+	}
+	found, err := filepath.Glob(filepath.Join(r.dir, "eval", "*", "seed-*"))
+	if err != nil {
+		return err
+	}
+	for _, dir := range found {
+		if !wanted[dir] {
+			if err := os.RemoveAll(dir); err != nil {
 				return err
 			}
 		}
@@ -59,13 +78,16 @@ func (r *run) evalOptions() eval.Options {
 }
 
 func (r *run) evaluateHash(m config.Method, seed int) (string, error) {
-	parts := []any{"evaluate", r.modelHash, r.data.classes, r.data.hashes, r.cfg.Eval, r.cfg.Train.Templates, r.precision.String()}
+	parts := []any{"evaluate", r.modelHash, r.data.classes, r.precision.String()}
+	for _, s := range r.data.suites {
+		parts = append(parts, s.Name, s.Role, s.Classes, s.Templates, s.ClassMask, r.data.hashes["suite/"+s.Name])
+	}
 	if m.Trains() {
 		h, err := r.finetuneHash(m, seed)
 		if err != nil {
 			return "", err
 		}
-		parts = append(parts, h)
+		parts = append(parts, h, r.cfg.Eval.WiseAlphas, r.cfg.Eval.Drift.Samples, r.data.hashes["drift"])
 	}
 	return hash(parts...), nil
 }
@@ -140,11 +162,7 @@ func (r *run) wise(ctx context.Context, evaluator *eval.Evaluator, ends map[floa
 	}
 	var zeroshot *eval.Head
 	if head != nil {
-		templates, err := r.cfg.Train.Templates.Read()
-		if err != nil {
-			return err
-		}
-		if zeroshot, err = eval.ZeroShotHead(ctx, pretrained, eval.Classes(r.data.classes...), templates, r.precision); err != nil {
+		if zeroshot, err = eval.ZeroShotHead(ctx, pretrained, eval.Classes(r.data.classes...), r.data.templates, r.precision); err != nil {
 			return err
 		}
 	}
@@ -178,6 +196,7 @@ func (r *run) save(results []*eval.Result, m config.Method, seed int, dir string
 	for _, shared := range results {
 		result := *shared
 		result.Model, result.Pretrained = r.cfg.Model, r.modelHash
+		result.DataSource, result.DataSHA256 = r.data.source, r.data.hashes["suite/"+result.Dataset]
 		result.Method, result.Seed, result.Alpha = string(m), seed, alpha
 		if err := result.Save(filepath.Join(dir, result.Dataset+".json")); err != nil {
 			return err

@@ -2,12 +2,14 @@ package pipeline
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"arf/anchor"
 	"arf/clip"
@@ -26,13 +28,21 @@ func (r *run) of(kind string, m config.Method, seed int) string {
 
 // finetuneHash covers what the weights of a method and seed depend on.
 func (r *run) finetuneHash(m config.Method, seed int) (string, error) {
-	parts := []any{"finetune", r.modelHash, r.data.hashes["finetune"], r.data.classes, m, seed, r.cfg.Train, r.precision.String()}
+	t := r.cfg.Train
+	t.Workers, t.CheckpointEvery, t.KeepCheckpoints, t.Templates = 0, 0, 0, config.List{Items: r.data.templates}
+	if !m.Captions() {
+		t.LambdaTCA = 0
+	}
+	if !m.Pairs() {
+		t.LambdaITA = 0
+	}
+	parts := []any{"finetune", r.modelHash, r.data.hashes["finetune"], r.data.classes, m, seed, t, r.precision.String()}
 	if m.Captions() {
 		h, err := r.captionsHash()
 		if err != nil {
 			return "", err
 		}
-		parts = append(parts, h)
+		parts = append(parts, h, r.cfg.Anchors.Captions.MinClipScore)
 	}
 	if m.Pairs() {
 		h, err := r.pairsHash()
@@ -68,6 +78,10 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 		return nil
 	}
 	r.worked = true
+	// Results of the weights that were here are none of those to come.
+	if err := os.RemoveAll(r.of("eval", m, seed)); err != nil {
+		return err
+	}
 	if err := restart(dir, inputs); err != nil {
 		return err
 	}
@@ -75,13 +89,9 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 	if err != nil {
 		return err
 	}
-	templates, err := r.cfg.Train.Templates.Read()
-	if err != nil {
-		return fmt.Errorf("train.templates: %w", err)
-	}
-	given := finetune.Data{Finetune: r.data.finetune, Classes: r.data.classes, Templates: templates, Pool: r.data.pool}
+	given := finetune.Data{Finetune: r.data.finetune, Classes: r.data.classes, Templates: r.data.templates, Pool: r.data.pool}
 	if m == config.MethodFT {
-		if given.ZeroShotHead, err = eval.ZeroShotHead(ctx, model, eval.Classes(r.data.classes...), templates, r.precision); err != nil {
+		if given.ZeroShotHead, err = eval.ZeroShotHead(ctx, model, eval.Classes(r.data.classes...), r.data.templates, r.precision); err != nil {
 			return err
 		}
 	}
@@ -100,7 +110,10 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 		Dir: dir, Method: finetune.Method(m), LambdaTCA: t.LambdaTCA, LambdaITA: t.LambdaITA, Negatives: finetune.Negatives(t.Negatives),
 		BatchSize: t.BatchSize, Epochs: t.Epochs, LR: t.LR, WarmupSteps: t.WarmupSteps, WeightDecay: t.WeightDecay,
 		Beta1: t.Beta1, Beta2: t.Beta2, Eps: t.Eps, GradClip: t.GradClip,
-		Augment:        imaging.Augment{ScaleMin: t.Augment.ScaleMin, ScaleMax: t.Augment.ScaleMax, Flip: t.Augment.Flip},
+		Augment: imaging.Augment{ScaleMin: t.Augment.ScaleMin, ScaleMax: t.Augment.ScaleMax, Flip: t.Augment.Flip},
+		// Broken images have no anchors, and the gates may leave an image none:
+		// counted and warned about, like other broken samples.
+		AllowMissingCaptions: true, AllowMissingPairs: true,
 		TrainBatchNorm: !t.FreezeBatchNorm, FreezeLogitScale: !t.TrainLogitScale,
 		Precision: r.precision, Device: r.device, Seed: uint64(seed),
 		CheckpointEvery: t.CheckpointEvery, KeepCheckpoints: t.KeepCheckpoints, Workers: t.Workers, Hash: inputs,
@@ -110,7 +123,6 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 		o.Planned = func(steps int) { show = r.o.Training(fmt.Sprintf("%s seed %d", m, seed), steps) }
 		o.Progress = func(m train.Metrics) { show(m) }
 	}
-	began := time.Now()
 	result, err := finetune.Run(ctx, model, given, o)
 	if err != nil {
 		return err
@@ -129,10 +141,35 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 			return err
 		}
 	}
-	// The model is what is wanted; checkpoints are for resuming only.
-	if err := os.RemoveAll(filepath.Join(dir, "checkpoints")); err != nil {
+	if r.info.FinetuneSeconds[string(m)], err = trainingSeconds(filepath.Join(dir, "metrics.jsonl"), min(t.BatchSize, r.data.finetune.Len())); err != nil {
 		return err
 	}
-	r.info.FinetuneSeconds[string(m)] = time.Since(began).Seconds()
-	return finished(dir, inputs)
+	if err := finished(dir, inputs); err != nil {
+		return err
+	}
+	// The model is what is wanted; checkpoints are for resuming only.
+	return os.RemoveAll(filepath.Join(dir, "checkpoints"))
+}
+
+// trainingSeconds adds up the steps of a run, of all its resumptions.
+func trainingSeconds(metrics string, batchSize int) (float64, error) {
+	file, err := os.Open(metrics)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	seconds := 0.0
+	for decoder := json.NewDecoder(file); ; {
+		var m struct {
+			Rate float64 `json:"samples_per_second"`
+		}
+		if err := decoder.Decode(&m); errors.Is(err, io.EOF) {
+			return seconds, nil
+		} else if err != nil {
+			return 0, fmt.Errorf("read %s: %w", metrics, err)
+		}
+		if m.Rate > 0 {
+			seconds += float64(batchSize) / m.Rate
+		}
+	}
 }

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 
 	"arf/anchor"
@@ -18,13 +19,22 @@ func (r *run) pairsPath() string { return filepath.Join(r.dir, "anchors", "pairs
 // pairsHash covers what the pairs depend on.
 func (r *run) pairsHash() (string, error) {
 	p := r.cfg.Anchors.Pairs
-	parts := []any{"pairs", r.modelHash, r.data.hashes, p, r.cfg.Train.Templates, r.precision.String()}
+	p.BatchSize, p.LeakGuard.Sources = 0, nil
+	parts := []any{"pairs", r.modelHash, r.data.hashes["finetune"], r.data.hashes["pool"], p, r.precision.String()}
+	if p.LeakGuard.NearDuplicateCosine > 0 {
+		for _, g := range r.data.guarded {
+			parts = append(parts, r.data.hashes[g.key])
+		}
+	}
+	if p.Query == config.QueryClassText || p.Query == config.QueryMix {
+		parts = append(parts, r.data.templates)
+	}
 	if p.Query == config.QueryCaptionText {
 		h, err := r.captionsHash()
 		if err != nil {
 			return "", err
 		}
-		parts = append(parts, h)
+		parts = append(parts, h, r.cfg.Anchors.Captions.MinClipScore)
 	}
 	return hash(parts...), nil
 }
@@ -40,8 +50,12 @@ func (r *run) pairs(ctx context.Context) error {
 		return err
 	}
 	dir := filepath.Join(r.dir, "anchors", "pairs")
-	if done(dir, inputs) {
+	if _, err := os.Stat(r.pairsPath()); err == nil && done(dir, inputs) {
 		return nil
+	}
+	// From here until they are retrieved the file may be of other inputs.
+	if err := os.RemoveAll(dir); err != nil {
+		return err
 	}
 	if r.data.pool == nil {
 		return fmt.Errorf("data.pool is not set; methods with retrieved pairs (flyp+ita, arf) need a pool of image-text pairs")
@@ -60,11 +74,11 @@ func (r *run) pairs(ctx context.Context) error {
 	}
 	if p.LeakGuard.NearDuplicateCosine > 0 {
 		for _, g := range r.data.guarded {
-			store, err := r.embed(ctx, model, g.name, g.data, false)
+			store, err := r.embed(ctx, model, g.key, g.data, false)
 			if err != nil {
 				return err
 			}
-			in.Guards = append(in.Guards, anchor.Guard{Name: g.name, Store: store})
+			in.Guards = append(in.Guards, anchor.Guard{Name: g.key, Store: store})
 		}
 	}
 	o := anchor.PairOptions{
@@ -75,9 +89,7 @@ func (r *run) pairs(ctx context.Context) error {
 	if o.Query, err = anchor.ParseQuery(string(p.Query)); err != nil {
 		return err
 	}
-	if in.Templates, err = r.cfg.Train.Templates.Read(); err != nil {
-		return fmt.Errorf("train.templates: %w", err)
-	}
+	in.Templates = r.data.templates
 	if p.Query == config.QueryCaptionText {
 		if in.Captions, err = anchor.CaptionTexts(r.captionsPath(), r.cfg.Anchors.Captions.MinClipScore); err != nil {
 			return err
@@ -96,15 +108,15 @@ func (r *run) pairs(ctx context.Context) error {
 
 // embed computes a dataset's features, or finds them: they are shared by all
 // runs in the output folder.
-func (r *run) embed(ctx context.Context, model *clip.Model, name string, data dataset.Dataset, texts bool) (*index.Store, error) {
-	content, ok := r.data.hashes[name]
+func (r *run) embed(ctx context.Context, model *clip.Model, key string, data dataset.Dataset, texts bool) (*index.Store, error) {
+	content, ok := r.data.hashes[key]
 	if !ok {
-		return nil, fmt.Errorf("embed %s: its content has no hash", name)
+		return nil, fmt.Errorf("embed %s: its content has no hash", key)
 	}
 	dir := filepath.Join(r.cfg.Output, "features", hash(r.modelHash, content, texts, r.precision.String()))
 	return index.Embed(ctx, dir, data, anchor.Encoder{Model: model, Precision: r.precision}, index.EmbedOptions{
 		BatchSize: r.cfg.Anchors.Pairs.BatchSize, Workers: r.cfg.Train.Workers, Texts: texts, DataHash: content,
-		Progress: r.stage("features of " + name),
+		Progress: r.stage("features of " + key),
 	})
 }
 

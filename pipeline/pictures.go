@@ -28,7 +28,7 @@ func newPictures(cfg *config.Config) *pictures {
 }
 
 func openKeyed(s config.Source) (*keyed, error) {
-	d, err := open(s)
+	d, err := open(s, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -69,6 +69,7 @@ type run struct {
 	precision torch.DType
 	modelHash string
 	data      *data
+	evaluator *eval.Evaluator
 	info      report.Info
 	worked    bool           // a step had something to do
 	zeroshot  []*eval.Result // of the pretrained model, once measured
@@ -110,6 +111,12 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 		return fmt.Errorf("model: %w", err)
 	}
 	if r.data, err = openData(ctx, cfg); err != nil {
+		return err
+	}
+	// Before anything is trained: a class that no prompt names is found here.
+	suites := r.evalOptions()
+	suites.CacheBytes = cachedImages
+	if r.evaluator, err = eval.New(r.data.suites, suites); err != nil {
 		return err
 	}
 	if err := r.begin(); err != nil {

@@ -48,8 +48,8 @@ func finished(dir, hash string) error {
 }
 
 // restart makes dir ready for a step whose inputs changed: what an earlier one
-// left is moved away rather than mixed in. A step that was interrupted with
-// these inputs goes on.
+// left is removed rather than mixed in. A step that was interrupted with these
+// inputs goes on.
 func restart(dir, hash string) error {
 	const begun = ".begun"
 	path := filepath.Join(dir, begun)

@@ -221,7 +221,7 @@ func (r *Run) warnf(format string, args ...any) {
 // warn notes what makes numbers missing or not comparable.
 func (r *Run) warn() {
 	if !slices.Contains(r.Methods, Pretrained) {
-		r.warnf("The pretrained model (%s) was not evaluated: nothing can be said about losses. Run arf eval --method %s.", Pretrained, Pretrained)
+		r.warnf("The pretrained model (%s) was not evaluated: nothing can be said about losses. Add %s to methods and run arf eval again.", Pretrained, Pretrained)
 	}
 	for _, method := range r.Methods {
 		for _, s := range r.Suites {

@@ -26,7 +26,7 @@ func commands(s *settings) []*cobra.Command {
 			"  arf retrieve configs/own-data.yaml --set anchors.pairs.k=20", pipeline.Pairs),
 		newRun(s, "finetune", "Finetune every method and seed of a config",
 			"Write train/<method>/seed-<s>/model, a folder that loads in Python too.\n"+steps,
-			"  arf finetune configs/own-data.yaml --set methods=[arf]", pipeline.Finetune),
+			"  arf finetune configs/own-data.yaml --method arf", pipeline.Finetune),
 		newRun(s, "eval", "Evaluate every method and seed of a config",
 			"Write eval/<method>/seed-<s>/<suite>.json, feature drift and the WiSE-FT curve.\n"+steps,
 			"  arf eval configs/own-data.yaml", pipeline.Evaluate),

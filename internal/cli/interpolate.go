@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 
 	"arf/clip"
 	"arf/eval"
@@ -25,6 +27,11 @@ Wortsman et al. 2022). A run measures the whole curve by itself: eval.wise_alpha
 			device, err := s.engine()
 			if err != nil {
 				return err
+			}
+			for _, dir := range args {
+				if _, err := os.Stat(filepath.Join(dir, "head.safetensors")); err == nil {
+					return fmt.Errorf("%s has a linear classifier beside its towers (method ft), which one folder of weights can't average; set eval.wise_alphas and use arf eval", dir)
+				}
 			}
 			pretrained, err := clip.Load(args[0], device)
 			if err != nil {

@@ -26,7 +26,7 @@ func Main() int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "arf: "+message(err))
+	fmt.Fprintln(os.Stderr, "arf:", err)
 	if errors.Is(err, context.Canceled) {
 		return 130
 	}
@@ -108,5 +108,3 @@ func (s *settings) engine() (torch.Device, error) {
 	}
 	return d, nil
 }
-
-func message(err error) string { return err.Error() }

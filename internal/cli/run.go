@@ -17,12 +17,14 @@ import (
 
 // runFlags are the flags of all commands that work on a config.
 type runFlags struct {
-	sets  []string
-	quiet bool
+	sets    []string
+	methods []string
+	quiet   bool
 }
 
 func (f *runFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.sets, "set", nil, "override a key of the config, as in --set train.lr=1e-5 (repeatable)")
+	c.Flags().StringSliceVar(&f.methods, "method", nil, "methods in place of the config's: zeroshot, ft, flyp, flyp+tca, flyp+ita, arf (comma-separated)")
 	c.Flags().BoolVar(&f.quiet, "quiet", false, "no progress")
 }
 
@@ -70,6 +72,9 @@ func (f *runFlags) overrides(cmd *cobra.Command, s *settings) []string {
 	}
 	if cmd.Flags().Changed("threads") {
 		sets = append(sets, fmt.Sprintf("threads=%d", s.threads))
+	}
+	if len(f.methods) > 0 {
+		sets = append(sets, "methods=["+strings.Join(f.methods, ", ")+"]")
 	}
 	return append(sets, f.sets...)
 }

@@ -1,0 +1,272 @@
+package pipeline
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"arf/captioner"
+	"arf/clip"
+	"arf/config"
+	"arf/dataset"
+	"arf/internal/cliptest"
+	"arf/torch"
+)
+
+// prepare lays out a small run: a Hugging Face ViT with random weights, a
+// captioner trained on the pool for a moment, image folders, tars. Chance
+// results, but every step is the real one.
+func prepare(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	folder := func(name string, colors []string, first uint64, n int) {
+		for _, color := range colors {
+			for i := range n {
+				write(t, filepath.Join(dir, name, color, fmt.Sprintf("%d.png", i)), cliptest.Picture(t, color, cliptest.Shapes[i%5], first+uint64(i)))
+			}
+		}
+	}
+	folder("train", cliptest.Colors[:3], 0, 6)
+	folder("validation", cliptest.Colors[:3], 50, 2)
+	folder("test", cliptest.Colors[:3], 100, 3)
+	folder("other", cliptest.Colors[3:], 200, 3)
+	pairs(t, filepath.Join(dir, "pool.tar"), 300, 40)
+	pairs(t, filepath.Join(dir, "drift.tar"), 400, 12)
+	write(t, filepath.Join(dir, "templates.txt"), []byte("a photo of a {}.\n"))
+
+	model := cliptest.Model(t, 1)
+	if err := model.Save(filepath.Join(dir, "clip"), torch.Float32, nil); err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := clip.Load(filepath.Join(dir, "clip"), torch.CPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := dataset.Open(dataset.Source{Path: filepath.Join(dir, "pool.tar")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := captioner.Train(context.Background(), loaded, pool, captioner.Options{
+		Dir: filepath.Join(dir, "captioner"), CLIPDir: filepath.Join(dir, "clip"),
+		Width: 32, Layers: 1, Heads: 2, BatchSize: 10, Epochs: 1,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func write(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pairs writes a webdataset tar of pictures and their texts.
+func pairs(t *testing.T, path string, first uint64, n int) {
+	t.Helper()
+	var content bytes.Buffer
+	w := tar.NewWriter(&content)
+	add := func(name string, data []byte) {
+		if err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(data))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n {
+		color, shape := cliptest.Colors[i%5], cliptest.Shapes[i/5%5]
+		key := fmt.Sprintf("%03d", i)
+		add(key+".png", cliptest.Picture(t, color, shape, first+uint64(i)))
+		add(key+".txt", []byte("the "+color+" "+shape))
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, content.Bytes())
+}
+
+func load(t *testing.T, dir string, sets ...string) *config.Config {
+	t.Helper()
+	cfg, err := config.Parse("run.yaml", []byte(strings.ReplaceAll(`
+name: run
+output: DIR/runs
+model: DIR/clip
+methods: [zeroshot, flyp, arf]
+precision: fp32
+data:
+  finetune: {path: DIR/train}
+  validation: {path: DIR/validation}
+  pool: {path: DIR/pool.tar}
+anchors:
+  captions: {captioner: DIR/captioner/model, per_image: 2, max_length: 6}
+  pairs: {k: 2, leak_guard: {near_duplicate_cosine: 0.9999}}
+train: {batch_size: 8, epochs: 1, lr: 1e-4, warmup_steps: 1, templates: DIR/templates.txt}
+eval:
+  suites:
+    - {name: test, role: id, source: {path: DIR/test}}
+    - {name: other, role: zero-shot, source: {path: DIR/other}}
+  drift: {source: {path: DIR/drift.tar}}
+  wise_alphas: [0, 0.5, 1]
+`, "DIR", dir)), sets...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// outputs are files that each step leaves, by step.
+var outputs = map[string]string{
+	"captions":      "anchors/captions.json",
+	"pairs":         "anchors/pairs/.done",
+	"flyp":          "train/flyp/seed-0/.done",
+	"arf":           "train/arf/seed-0/.done",
+	"zeroshot eval": "eval/zeroshot/seed-0/.done",
+	"flyp eval":     "eval/flyp/seed-0/.done",
+	"arf eval":      "eval/arf/seed-0/.done",
+}
+
+// contents reads outputs; stamps carry the time, so a step done again differs.
+func contents(t *testing.T, run string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for step, file := range outputs {
+		info, err := os.Stat(filepath.Join(run, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(filepath.Join(run, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found[step] = info.ModTime().String() + string(data)
+	}
+	return found
+}
+
+// Every change of an input does again what depends on it, and nothing else.
+func TestOnlyWhatAChangeTouchesIsDoneAgain(t *testing.T) {
+	dir := prepare(t)
+	run := filepath.Join(dir, "runs", "run")
+	do := func(t *testing.T, sets ...string) {
+		t.Helper()
+		if err := Run(context.Background(), load(t, dir, sets...), "", Options{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(t)
+	for _, file := range []string{"report.html", "results.json", "eval/arf/seed-0/validation.json", "eval/arf/seed-0/wise-0.5/test.json", "train/arf/seed-0/model/model.safetensors"} {
+		if _, err := os.Stat(filepath.Join(run, file)); err != nil {
+			t.Error(err)
+		}
+	}
+	evals := []string{"zeroshot eval", "flyp eval", "arf eval"}
+	trained := []string{"flyp", "arf", "flyp eval", "arf eval"}
+	// Each case stands on its own: the next one sets the keys back.
+	for _, c := range []struct {
+		name   string
+		change func()
+		sets   []string
+		redone []string
+	}{
+		{name: "nothing"},
+		{name: "workers", sets: []string{"train.workers=1", "train.checkpoint_every=2"}},
+		{name: "gallery", sets: []string{"report.gallery=3"}},
+		{name: "alphas", sets: []string{"eval.wise_alphas=[1]"}, redone: []string{"flyp eval", "arf eval"}},
+		{name: "weight of the captions", sets: []string{"train.lambda_tca=0.5"}, redone: []string{"arf", "arf eval"}},
+		{name: "learning rate", sets: []string{"train.lr=2e-4"}, redone: trained},
+		{name: "fewer pairs", sets: []string{"anchors.pairs.k=1"}, redone: []string{"pairs", "arf", "arf eval"}},
+		{name: "caption gate", sets: []string{"anchors.captions.min_clip_score=-0.9"}, redone: []string{"arf", "arf eval"}},
+		{name: "caption temperature", sets: []string{"anchors.captions.temperature=0.5"}, redone: []string{"captions", "arf", "arf eval"}},
+		{name: "drift data", change: func() { pairs(t, filepath.Join(dir, "drift.tar"), 700, 10) }, redone: []string{"flyp eval", "arf eval"}},
+		{name: "template file", change: func() { write(t, filepath.Join(dir, "templates.txt"), []byte("the {}.\n")) }, redone: slices.Concat(evals, []string{"flyp", "arf"})},
+		{name: "test image", change: func() {
+			write(t, filepath.Join(dir, "test", "red", "9.png"), cliptest.Picture(t, "red", "disc", 900))
+		}, redone: slices.Concat(evals, []string{"pairs", "arf"})}, // the guard sees it too
+		{name: "pool", change: func() { pairs(t, filepath.Join(dir, "pool.tar"), 800, 35) }, redone: []string{"pairs", "arf", "arf eval"}},
+		{name: "finetune image", change: func() {
+			write(t, filepath.Join(dir, "train", "red", "9.png"), cliptest.Picture(t, "red", "disc", 901))
+		}, redone: slices.Concat(trained, []string{"captions", "pairs"})},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			do(t)
+			before := contents(t, run)
+			if c.change != nil {
+				c.change()
+			}
+			do(t, c.sets...)
+			var redone []string
+			for step, after := range contents(t, run) {
+				if after != before[step] {
+					redone = append(redone, step)
+				}
+			}
+			slices.Sort(redone)
+			slices.Sort(c.redone)
+			if !slices.Equal(redone, c.redone) {
+				t.Errorf("done again: %q, want %q", redone, c.redone)
+			}
+		})
+	}
+}
+
+// A report of a config that names fewer methods doesn't show the others' old results.
+func TestResultsOfOtherSettingsGo(t *testing.T) {
+	dir := prepare(t)
+	ctx := context.Background()
+	if err := Run(ctx, load(t, dir, "methods=[zeroshot, flyp, flyp+ita]"), "", Options{}); err != nil {
+		t.Fatal(err)
+	}
+	run := filepath.Join(dir, "runs", "run")
+	if err := Run(ctx, load(t, dir, "methods=[zeroshot, flyp]", "train.lr=2e-4"), "", Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(run, "eval", "flyp+ita")); err == nil {
+		if found, _ := filepath.Glob(filepath.Join(run, "eval", "flyp+ita", "seed-*")); len(found) > 0 {
+			t.Error("results of a method that the config doesn't name are still there")
+		}
+	}
+	if _, err := os.Stat(filepath.Join(run, "train", "flyp+ita", "seed-0", "model")); err != nil {
+		t.Errorf("its model is gone: %v", err)
+	}
+}
+
+// Mistakes in the evaluation are found before anything is trained.
+func TestAnUnknownClassIsFoundBeforeTraining(t *testing.T) {
+	dir := prepare(t)
+	write(t, filepath.Join(dir, "test", "pink", "a.png"), cliptest.Picture(t, "red", "disc", 1))
+	err := Run(context.Background(), load(t, dir), "", Options{})
+	if err == nil || !strings.Contains(err.Error(), "pink") {
+		t.Fatalf("error %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "runs", "run", "train")); err == nil {
+		t.Error("something was trained")
+	}
+}
+
+func TestTwoRunsDoNotShareAFolder(t *testing.T) {
+	dir := prepare(t)
+	cfg := load(t, dir, "methods=[zeroshot]")
+	inside := make(chan error, 1)
+	if err := Run(context.Background(), cfg, "", Options{Stage: func(string, int, int) {
+		select {
+		case inside <- Run(context.Background(), cfg, "", Options{}):
+		default:
+		}
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-inside; err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("second run: %v", err)
+	}
+}
