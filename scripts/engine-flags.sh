@@ -39,7 +39,19 @@ if [ -d "$include/gloo" ]; then
 	[ -n "$libtorch" ] || libs+=" -lgloo"
 fi
 # Loading torch_cuda registers the CUDA device; nothing here calls it by name, so --as-needed would drop it.
-[ -f "$lib/libtorch_cuda.so" ] && libs+=" -Wl,--no-as-needed -ltorch_cuda -lc10_cuda"
+if [ -f "$lib/libtorch_cuda.so" ]; then
+	libs+=" -Wl,--no-as-needed -ltorch_cuda -lc10_cuda"
+	# The GPU's memory is counted where libtorch's CUDA headers can be used. They include those of CUDA itself: the
+	# toolkit's, or those of packages that come with Python's torch.
+	for cuda in "$include" "${CUDA_HOME:-/usr/local/cuda}/include" "${libtorch%/*}"/nvidia/{cuda_runtime,cu[0-9]*}/include; do
+		# shellcheck disable=SC2086  # lists of flags
+		if $cxx -std=c++17 -fsyntax-only $defines $includes -isystem "$cuda" -x c++ - 2>/dev/null <<<'#include <c10/cuda/CUDACachingAllocator.h>'; then
+			defines+=" -DARF_WITH_CUDA"
+			includes+=" -isystem $cuda"
+			break
+		fi
+	done
+fi
 
 # DT_RPATH (not RUNPATH) also holds for libtorch's own libraries: it finds the OpenMP OpenBLAS, which is twice as
 # fast here as the pthread one, whichever of them is the system's default.
