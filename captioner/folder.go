@@ -136,3 +136,9 @@ func (m *Model) Save(dir string, dtype torch.DType, metadata map[string]string) 
 	}
 	return nil
 }
+
+// Hash identifies a captioner's folder: the SHA-256 over its config, which has
+// the image tower's own hash, its weights and the tokenizer's files.
+func Hash(dir string) (string, error) {
+	return checkpoint.HashFiles(dir, append([]string{configFile, weightsFile}, text.Files()...)...)
+}

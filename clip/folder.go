@@ -1,8 +1,6 @@
 package clip
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -127,25 +125,8 @@ func (m *Model) Save(dir string, dtype torch.DType, metadata map[string]string) 
 	return renameio.WriteFile(filepath.Join(dir, configFile), append(config, '\n'), 0o644)
 }
 
-// Hash identifies the weights and what is around them: the SHA-256 over the
-// folder's config, weights and tokenizer files.
+// Hash identifies a model's folder: the SHA-256 over its config, weights and
+// preprocessing and the tokenizer's files.
 func Hash(dir string) (string, error) {
-	sum := sha256.New()
-	found := 0
-	for _, name := range []string{hfConfigFile, hfWeightsFile, preprocessorFile, openclipConfigFile, openclipWeights, "tokenizer.json", "vocab.json", "merges.txt"} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if errors.Is(err, os.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return "", err
-		}
-		found++
-		fmt.Fprintf(sum, "%s %d\n", name, len(data))
-		sum.Write(data)
-	}
-	if found == 0 {
-		return "", fmt.Errorf("model %s: no model files in it", dir)
-	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
+	return checkpoint.HashFiles(dir, append([]string{hfConfigFile, hfWeightsFile, preprocessorFile, openclipConfigFile, openclipWeights}, text.Files()...)...)
 }

@@ -15,7 +15,7 @@ func (r *run) captionsPath() string { return filepath.Join(r.dir, "anchors", "ca
 // captionsHash covers what the captions depend on; how they are filtered comes later.
 func (r *run) captionsHash() (string, error) {
 	c := r.cfg.Anchors.Captions
-	tool, err := clip.Hash(c.Captioner)
+	tool, err := captioner.Hash(c.Captioner)
 	if err != nil {
 		return "", fmt.Errorf("anchors.captions.captioner: %w", err)
 	}

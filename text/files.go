@@ -21,6 +21,11 @@ const (
 	mergesFile    = "merges.txt"
 )
 
+// Files names what Load reads, where it is there.
+func Files() []string {
+	return []string{tokenizerFile, configFile, specialFile, vocabFile, mergesFile}
+}
+
 // maxFile bounds what is read into memory; CLIP's tokenizer.json has 2.2 MB.
 const maxFile = 256 << 20
 
@@ -29,7 +34,7 @@ const maxFile = 256 << 20
 // takes model_max_length of tokenizer_config.json.
 func Load(dir string, contextLength int) (Tokenizer, error) {
 	files := map[string][]byte{}
-	for _, name := range []string{tokenizerFile, configFile, specialFile, vocabFile, mergesFile} {
+	for _, name := range Files() {
 		path := filepath.Join(dir, name)
 		info, err := os.Stat(path)
 		if errors.Is(err, fs.ErrNotExist) {
