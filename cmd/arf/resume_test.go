@@ -17,7 +17,7 @@ import (
 func TestInterruptAndResume(t *testing.T) {
 	dir := small(t)
 	args := func(name string) []string {
-		return smallArgs("finetune", name, "methods=[arf]", "train.epochs=40", "train.checkpoint_every=3")
+		return smallArgs("finetune", name, "methods=[arf]", "train.epochs=10", "train.checkpoint_every=3")
 	}
 	weights := func(name string) []byte {
 		return read(t, filepath.Join(dir, "runs", name, "train/arf/seed-0/model/model.safetensors"))
@@ -65,7 +65,7 @@ func TestInterruptAndResume(t *testing.T) {
 			t.Error("the resumed run has other weights than the one that was left alone")
 		}
 		steps := strings.Count(string(read(t, filepath.Join(folder, "metrics.jsonl"))), "\n")
-		if want := 40 * 4; steps != want {
+		if want := 10 * 4; steps != want {
 			t.Errorf("%d lines of metrics, want %d", steps, want)
 		}
 	}
