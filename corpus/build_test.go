@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -274,7 +275,7 @@ func checkCorpus(t *testing.T, dir string, m *Manifest) {
 	for folder := range m.Parts {
 		others, what := pairs, "the corpora"
 		if group(folder) == "test" {
-			others, what = append(pairs[:len(pairs):len(pairs)], own...), "the corpora or the finetuning images"
+			others, what = append(slices.Clip(pairs), own...), "the corpora or the finetuning images"
 		} else if group(folder) != "finetune" && group(folder) != "validation" {
 			continue
 		}

@@ -327,7 +327,7 @@ func (d *drawer) start(ctx context.Context, first, n int, svg func(int) string) 
 				SVG string `json:"svg"`
 			}{i, svg(i)})
 		}
-		w.Flush()
+		err = errors.Join(err, w.Flush())
 		c.in.Close()
 		c.written <- err
 	}()
@@ -357,10 +357,11 @@ func (d *drawer) stop() []byte {
 		return nil
 	}
 	d.child = nil
-	c.cmd.Process.Kill()
-	c.in.Close()
-	<-c.written
-	c.cmd.Wait()
+	// It was killed: how its pipes and it ended says nothing.
+	_ = c.cmd.Process.Kill()
+	_ = c.in.Close()
+	_ = <-c.written
+	_ = c.cmd.Wait()
 	return c.stderr.Bytes()
 }
 

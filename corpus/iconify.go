@@ -72,7 +72,7 @@ func openPackage(dir string, r *rules) (*iconifyPackage, error) {
 	name := filepath.Join(dir, "package.json")
 	data, err := os.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("%w (%v)", ErrNoPackage, err)
+		return nil, fmt.Errorf("%w: %w", ErrNoPackage, err)
 	}
 	var meta struct{ Name, Version string }
 	if err := json.Unmarshal(data, &meta); err != nil {

@@ -16,8 +16,6 @@ var styleSuffixes = []string{
 // filler words number or vary a drawing without naming anything.
 var filler = regexp.MustCompile(`^(\d+|alt|variant|v\d+|o\d+|[a-z]?\d+px)$`)
 
-var styleWord = regexp.MustCompile(`\b(outlined?|filled|duotone|twotone|monochrome|multicolor)\b`)
-
 // join removes spaces, so that "light bulb" and "lightbulb" are one name.
 func join(name string) string { return strings.ReplaceAll(name, " ", "") }
 

@@ -172,16 +172,6 @@ func (r *rules) keepSets(sets []string) {
 	}
 }
 
-// excluded reports why a set has no role.
-func (r *rules) excluded(set string) (string, bool) {
-	for why, sets := range r.Excluded {
-		if slices.Contains(sets, set) {
-			return why, true
-		}
-	}
-	return "", false
-}
-
 // setStyle is the style of every icon of a set, or "" where the pixels decide.
 func (r *rules) setStyle(set string) Style { return cmp.Or(r.Styles[set], r.families[set].Style) }
 

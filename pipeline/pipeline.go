@@ -106,7 +106,7 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 	} else if !free {
 		return fmt.Errorf("run folder %s is in use by another arf; wait for it, or give this run another name (--set name=…)", r.dir)
 	}
-	defer lock.Unlock()
+	defer func() { _ = lock.Unlock() }()
 	if r.modelHash, err = clip.Hash(cfg.Model); err != nil {
 		return fmt.Errorf("model: %w", err)
 	}

@@ -29,8 +29,7 @@ how. A build that was stopped goes on; a finished one is left as it is.`,
 			if err != nil {
 				return err
 			}
-			printManifest(manifest)
-			return nil
+			return printManifest(manifest)
 		},
 	}
 	icons.Flags().StringVar(&out, "out", "data/icons", "folder of the corpus")
@@ -38,14 +37,14 @@ how. A build that was stopped goes on; a finished one is left as it is.`,
 	return c
 }
 
-func printManifest(m *corpus.Manifest) {
+func printManifest(m *corpus.Manifest) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "%s %s\timages\tclasses\tsets\tsha256\n", m.Package, m.Version)
 	for _, name := range sortedKeys(m.Parts) {
 		p := m.Parts[name]
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%.12s\n", name, p.Images, p.Classes, p.Sets, p.SHA256)
 	}
-	w.Flush()
+	return w.Flush()
 }
 
 // stages shows work that goes through named stages: a bar each on a terminal,

@@ -6,7 +6,6 @@ import (
 	"runtime"
 	"strings"
 
-	"arf/config"
 	"arf/dataset"
 	"arf/pretrain"
 	"arf/torch"
@@ -65,15 +64,16 @@ accuracy on held-out pairs and the training's log.`,
 			}
 			t := cfg.Train
 			bar := newProgress("pretrain", t.Steps)
-			// The number of steps may change on resume, the rest may not.
-			identity := cfg
-			identity.Train.Steps = 0
+			hash, err := cfg.Hash()
+			if err != nil {
+				return err
+			}
 			err = pretrain.Run(cmd.Context(), model, pairs, pretrain.Options{
 				BatchSize: t.BatchSize, Steps: t.Steps, LR: t.LR, WarmupSteps: t.WarmupSteps, Cooldown: t.Cooldown,
 				WeightDecay: t.WeightDecay, GradClip: t.GradClip, Augment: cfg.Augment(), AlternateTexts: t.AlternateTexts,
 				WordWeight: t.WordWeight, WordUntil: t.WordUntil, Seed: cfg.Seed, Precision: dtype, Device: device,
 				Workers: runtime.NumCPU(), CacheBytes: t.CacheMiB << 20, CheckpointEvery: t.CheckpointEvery, KeepCheckpoints: 2,
-				Dir: out, Hash: config.Hash(identity), StopAfter: stopAfter, Progress: bar.step,
+				Dir: out, Hash: hash, StopAfter: stopAfter, Progress: bar.step,
 			})
 			if err != nil {
 				return err

@@ -106,7 +106,9 @@ is there are skipped, so that a second run takes seconds.`,
 			if err != nil {
 				return fmt.Errorf("build %s: %w", data, err)
 			}
-			printManifest(manifest)
+			if err := printManifest(manifest); err != nil {
+				return err
+			}
 			if quick {
 				f.sets = append(append([]string{}, quickSets...), f.sets...)
 			}
