@@ -225,6 +225,9 @@ func makeSmall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := torch.Load(); err != nil {
+		t.Fatal(err)
+	}
 	m, err := clip.New(clip.Config{
 		EmbedDim: 32,
 		Vision:   clip.VisionConfig{ImageSize: 32, Width: 64, Heads: 2, Activation: nn.QuickGELU, PatchSize: 8, Layers: 2, MLPWidth: 128, Eps: 1e-5},
