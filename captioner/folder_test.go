@@ -33,7 +33,7 @@ func TestTowerOfAnotherCLIPIsRefused(t *testing.T) {
 	torch.NoGrad(func() {
 		torch.Scope(func() {
 			w := m.CLIP.ResNet.Conv1.Weight.Narrow(0, 0, 1)
-			w.Copy_(w.AddScalar(1e-2))
+			w.Copy_(w.Add(torch.Full(torch.CPU, 1e-2)))
 		})
 	})
 	if err := m.CLIP.Save(tower, torch.Float32, nil); err != nil {

@@ -151,11 +151,7 @@ func piece(flops float64) int { return int(min(max(pieceFLOPs/flops, 1), 1024)) 
 func parameters(part any) float64 {
 	n := 0
 	for _, p := range nn.Params(part) {
-		k := 1
-		for _, d := range p.Tensor.Shape() {
-			k *= d
-		}
-		n += k
+		n += torch.Elements(p.Tensor.Shape())
 	}
 	return float64(n)
 }

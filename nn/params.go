@@ -15,6 +15,7 @@ package nn
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -105,7 +106,7 @@ func Import(model any, tensors checkpoint.Tensors) error {
 		if !ok {
 			return fmt.Errorf("tensor %s is missing", p.Name)
 		}
-		if want := p.Tensor.Shape(); elements(want) != elements(source.Shape) || (len(want) > 0 && len(source.Shape) > 0 && !equal(want, source.Shape)) {
+		if want := p.Tensor.Shape(); torch.Elements(want) != torch.Elements(source.Shape) || (len(want) > 0 && len(source.Shape) > 0 && !slices.Equal(want, source.Shape)) {
 			return fmt.Errorf("tensor %s has shape %v, the architecture needs %v", p.Name, source.Shape, want)
 		}
 		finite := true
@@ -121,26 +122,6 @@ func Import(model any, tensors checkpoint.Tensors) error {
 		}
 	}
 	return nil
-}
-
-func elements(shape []int) int {
-	n := 1
-	for _, d := range shape {
-		n *= d
-	}
-	return n
-}
-
-func equal(a, b []int) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for i := range a {
-		if a[i] != b[i] {
-			return false
-		}
-	}
-	return true
 }
 
 // Move puts a model's tensors on device d.

@@ -39,8 +39,6 @@ static inline int arf_autocast(const arf_torch_api *a, int on, int cuda, int64_t
 }
 static inline int64_t arf_scope(const arf_torch_api *a, int64_t id) { return a->scope(id); }
 static inline int arf_manual_seed(const arf_torch_api *a, int64_t seed) { return a->manual_seed(seed); }
-static inline int arf_rng_state(const arf_torch_api *a, int64_t *out) { return a->rng_state(out); }
-static inline int arf_set_rng_state(const arf_torch_api *a, int64_t t) { return a->set_rng_state(t); }
 static inline int arf_set_threads(const arf_torch_api *a, int64_t n) { return a->set_threads(n); }
 static inline int64_t arf_threads(const arf_torch_api *a) { return a->threads(); }
 static inline int64_t arf_cuda_devices(const arf_torch_api *a) { return a->cuda_devices(); }

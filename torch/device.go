@@ -92,23 +92,5 @@ func ManualSeed(seed int64) {
 	check("manual_seed", C.arf_manual_seed(api(), C.int64_t(seed)))
 }
 
-// RNGState is the state of the CPU's generator, a uint8 tensor.
-func RNGState() *Tensor {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	var h C.int64_t
-	check("rng_state", C.arf_rng_state(api(), &h))
-	return newTensor(int64(h), currentScope())
-}
-
-// SetRNGState restores what RNGState gave.
-func SetRNGState(state *Tensor) {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	failed := C.arf_set_rng_state(api(), state.use("set_rng_state"))
-	runtime.KeepAlive(state)
-	check("set_rng_state", failed)
-}
-
 // Index is a GPU's number; 0 for the CPU.
 func (d Device) Index() int { return max(d.cuda-1, 0) }

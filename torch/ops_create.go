@@ -22,9 +22,6 @@ func Eye(d Device, n int) *Tensor { return call1("aten::eye", n, Float32, nil, d
 // ZerosLike makes zeros of t's shape, type and device.
 func (t *Tensor) ZerosLike() *Tensor { return call1("aten::zeros_like", t) }
 
-// Clone copies t.
-func (t *Tensor) Clone() *Tensor { return call1("aten::clone", t) }
-
 // Detach is t without its history; they share memory.
 func (t *Tensor) Detach() *Tensor { return call1("aten::detach", t) }
 

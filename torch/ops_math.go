@@ -12,9 +12,6 @@ func (t *Tensor) Mul(other *Tensor) *Tensor { return call1("aten::mul.Tensor", t
 // Div is t / other elementwise, broadcast.
 func (t *Tensor) Div(other *Tensor) *Tensor { return call1("aten::div.Tensor", t, other) }
 
-// AddScalar is t + x.
-func (t *Tensor) AddScalar(x float64) *Tensor { return call1("aten::add.Scalar", t, x) }
-
 // Scale is t · x.
 func (t *Tensor) Scale(x float64) *Tensor { return call1("aten::mul.Scalar", t, x) }
 
@@ -28,12 +25,6 @@ func (t *Tensor) Add_(other *Tensor, alpha float64) *Tensor {
 
 // Exp is e to the t.
 func (t *Tensor) Exp() *Tensor { return call1("aten::exp", t) }
-
-// Log is the natural logarithm.
-func (t *Tensor) Log() *Tensor { return call1("aten::log", t) }
-
-// Sqrt is the square root.
-func (t *Tensor) Sqrt() *Tensor { return call1("aten::sqrt", t) }
 
 // Tanh is the hyperbolic tangent.
 func (t *Tensor) Tanh() *Tensor { return call1("aten::tanh", t) }

@@ -11,11 +11,10 @@ type AdamW struct {
 	Steps             int // updates done so far
 }
 
-// ParamGroup is a set of weights with one decay and one multiplier of the learning rate.
+// ParamGroup is a set of weights with one decay.
 type ParamGroup struct {
 	Params      []*Tensor
 	WeightDecay float64
-	LRScale     float64   // 0 means 1
 	M, V        []*Tensor // first and second moments, made by the first Step
 }
 
@@ -36,9 +35,6 @@ func (o *AdamW) Step(lr, gradScale float64) {
 
 func (g *ParamGroup) step(o *AdamW, lr, gradScale, correction1, correction2 float64) {
 	g.makeState()
-	if g.LRScale != 0 {
-		lr *= g.LRScale
-	}
 	var params, grads, m, v []*Tensor
 	for i, p := range g.Params {
 		if grad := p.Grad(); grad != nil {

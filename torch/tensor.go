@@ -91,7 +91,8 @@ func (t *Tensor) use(op string) C.int64_t {
 	return t.handle
 }
 
-func elements(shape []int) int {
+// Elements is the number of elements of a shape.
+func Elements(shape []int) int {
 	n := 1
 	for _, d := range shape {
 		n *= d
@@ -121,7 +122,7 @@ func dtypeOf[T element]() DType {
 
 // From copies a host slice into a new tensor of the given shape on device d.
 func From[T element](d Device, data []T, shape ...int) *Tensor {
-	if len(data) != elements(shape) {
+	if len(data) != Elements(shape) {
 		panic(&Error{Op: "from", Message: fmt.Sprintf("%d elements do not make the shape %v", len(data), shape)})
 	}
 	var p unsafe.Pointer
@@ -133,7 +134,7 @@ func From[T element](d Device, data []T, shape ...int) *Tensor {
 
 // FromBytes copies raw little-endian elements of type dtype into a new tensor.
 func FromBytes(d Device, data []byte, dtype DType, shape ...int) *Tensor {
-	if len(data) != elements(shape)*dtype.Size() {
+	if len(data) != Elements(shape)*dtype.Size() {
 		panic(&Error{Op: "from", Message: fmt.Sprintf("%d bytes do not make %v of %v", len(data), shape, dtype)})
 	}
 	var p unsafe.Pointer
@@ -163,7 +164,7 @@ func To[T element](t *Tensor) []T {
 	if want := dtypeOf[T](); t.DType() != want {
 		panic(&Error{Op: "to", Message: fmt.Sprintf("tensor of %v read as %v", t.DType(), want)})
 	}
-	data := make([]T, elements(t.Shape()))
+	data := make([]T, Elements(t.Shape()))
 	if len(data) > 0 {
 		t.copyTo(unsafe.Pointer(&data[0]), len(data)*int(unsafe.Sizeof(data[0])))
 	}
@@ -172,7 +173,7 @@ func To[T element](t *Tensor) []T {
 
 // Bytes copies t's raw elements to the host, little-endian and contiguous.
 func (t *Tensor) Bytes() []byte {
-	data := make([]byte, elements(t.Shape())*t.DType().Size())
+	data := make([]byte, Elements(t.Shape())*t.DType().Size())
 	if len(data) > 0 {
 		t.copyTo(unsafe.Pointer(&data[0]), len(data))
 	}

@@ -50,8 +50,6 @@ extern "C" __attribute__((visibility("default"))) const arf_torch_api *arf_torch
       arf::autocast,
       arf::scope,
       arf::manual_seed,
-      arf::rng_state,
-      arf::set_rng_state,
       arf::set_threads,
       arf::threads,
       arf::cuda_devices,

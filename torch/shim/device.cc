@@ -1,5 +1,4 @@
 // Threads, devices and random numbers.
-#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 
@@ -27,22 +26,6 @@ void sync_threads() {
 
 int manual_seed(int64_t seed) {
   return guard([&] { at::manual_seed(seed); });
-}
-
-int rng_state(int64_t *out) {
-  return guard([&] {
-    auto generator = at::detail::getDefaultCPUGenerator();
-    std::lock_guard<std::mutex> lock(generator.mutex());
-    *out = handle(at::Tensor::wrap_tensor_impl(generator.unsafeGetGeneratorImpl()->get_state()));
-  });
-}
-
-int set_rng_state(int64_t t) {
-  return guard([&] {
-    auto generator = at::detail::getDefaultCPUGenerator();
-    std::lock_guard<std::mutex> lock(generator.mutex());
-    generator.set_state(tensor(t));
-  });
 }
 
 int set_threads(int64_t threads) {

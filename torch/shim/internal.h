@@ -56,8 +56,6 @@ int grad_mode(int enabled, int *previous);
 int autocast(int enabled, int cuda, int64_t dtype, int *previous);
 
 int manual_seed(int64_t seed);
-int rng_state(int64_t *out);
-int set_rng_state(int64_t t);
 int set_threads(int64_t threads);
 int64_t threads();
 int64_t cuda_devices();
