@@ -41,6 +41,9 @@ var dtypes = map[safetensors.DType]torch.DType{
 	safetensors.F32: torch.Float32, safetensors.F64: torch.Float64, safetensors.BOOL: torch.Bool,
 }
 
+// maxDims bounds what a file can make the engine do.
+const maxDims = 8
+
 // ReadSafetensors reads a safetensors file and its metadata. Errors name the
 // file, and the tensor where one is at fault.
 func ReadSafetensors(path string) (Tensors, map[string]string, error) {
@@ -69,6 +72,9 @@ func decode(data []byte) (Tensors, map[string]string, error) {
 		dtype, ok := dtypes[view.TensorView.DType()]
 		if !ok {
 			return nil, nil, fmt.Errorf("tensor %s: element type %v is not supported", view.Name, view.TensorView.DType())
+		}
+		if n := len(view.TensorView.Shape()); n > maxDims {
+			return nil, nil, fmt.Errorf("tensor %s has %d dimensions; at most %d are supported", view.Name, n, maxDims)
 		}
 		shape := make([]int, len(view.TensorView.Shape()))
 		for i, n := range view.TensorView.Shape() {

@@ -61,16 +61,20 @@ func (c VisionConfig) IsResNet() bool { return len(c.ResNetLayers) > 0 }
 // Check names the first field that can't make a model.
 func (c Config) Check() error {
 	for _, f := range []struct {
-		name  string
-		value int
+		name       string
+		value, max int
 	}{
-		{"projection_dim", c.EmbedDim}, {"vision image_size", c.Vision.ImageSize}, {"vision width", c.Vision.Width},
-		{"vision heads", c.Vision.Heads}, {"context_length", c.Text.ContextLength}, {"vocab_size", c.Text.VocabSize},
-		{"text width", c.Text.Width}, {"text layers", c.Text.Layers}, {"text heads", c.Text.Heads}, {"text mlp width", c.Text.MLPWidth},
+		{"projection_dim", c.EmbedDim, 1 << 16}, {"vision image_size", c.Vision.ImageSize, 1 << 14}, {"vision width", c.Vision.Width, 1 << 14},
+		{"vision heads", c.Vision.Heads, 1 << 14}, {"context_length", c.Text.ContextLength, 1 << 14}, {"vocab_size", c.Text.VocabSize, 1 << 22},
+		{"text width", c.Text.Width, 1 << 14}, {"text layers", c.Text.Layers, 1 << 8}, {"text heads", c.Text.Heads, 1 << 14},
+		{"text mlp width", c.Text.MLPWidth, 1 << 18},
 	} {
-		if f.value <= 0 {
-			return fmt.Errorf("%s is %d, want a positive number", f.name, f.value)
+		if f.value <= 0 || f.value > f.max {
+			return fmt.Errorf("%s is %d, want 1 to %d", f.name, f.value, f.max)
 		}
+	}
+	if !(c.Text.Eps > 0) {
+		return fmt.Errorf("text layer_norm_eps is %g, want a positive number", c.Text.Eps)
 	}
 	if c.Text.Width%c.Text.Heads != 0 {
 		return fmt.Errorf("text heads %d do not divide the width %d", c.Text.Heads, c.Text.Width)
@@ -81,6 +85,11 @@ func (c Config) Check() error {
 	if c.Vision.IsResNet() {
 		if len(c.Vision.ResNetLayers) != 4 {
 			return fmt.Errorf("vision layers %v: a ModifiedResNet has four stages", c.Vision.ResNetLayers)
+		}
+		for _, n := range c.Vision.ResNetLayers {
+			if n <= 0 || n > 1<<8 {
+				return fmt.Errorf("vision layers %v: want 1 to %d blocks a stage", c.Vision.ResNetLayers, 1<<8)
+			}
 		}
 		if c.Vision.ImageSize%32 != 0 {
 			return fmt.Errorf("vision image_size %d: a ModifiedResNet needs a multiple of 32", c.Vision.ImageSize)
@@ -96,8 +105,11 @@ func (c Config) Check() error {
 	if c.Vision.PatchSize <= 0 || c.Vision.ImageSize < c.Vision.PatchSize {
 		return fmt.Errorf("vision patch_size %d does not fit the image_size %d", c.Vision.PatchSize, c.Vision.ImageSize)
 	}
-	if c.Vision.Layers <= 0 || c.Vision.MLPWidth <= 0 {
-		return fmt.Errorf("vision layers %d and mlp width %d must be positive", c.Vision.Layers, c.Vision.MLPWidth)
+	if c.Vision.Layers <= 0 || c.Vision.Layers > 1<<8 || c.Vision.MLPWidth <= 0 || c.Vision.MLPWidth > 1<<18 {
+		return fmt.Errorf("vision layers %d and mlp width %d: want 1 to %d and 1 to %d", c.Vision.Layers, c.Vision.MLPWidth, 1<<8, 1<<18)
+	}
+	if !(c.Vision.Eps > 0) {
+		return fmt.Errorf("vision layer_norm_eps is %g, want a positive number", c.Vision.Eps)
 	}
 	if c.Vision.Width%c.Vision.Heads != 0 {
 		return fmt.Errorf("vision heads %d do not divide the width %d", c.Vision.Heads, c.Vision.Width)

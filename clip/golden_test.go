@@ -45,7 +45,7 @@ func (g goldenConfig) config() Config {
 }
 
 // readGolden makes the model of a golden file and returns the file's other tensors.
-func readGolden(t *testing.T, name string) (*Model, checkpoint.Tensors) {
+func readGolden(t testing.TB, name string) (*Model, checkpoint.Tensors) {
 	t.Helper()
 	tensors, metadata, err := checkpoint.ReadSafetensors("testdata/golden_" + name + ".safetensors")
 	if err != nil {

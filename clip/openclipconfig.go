@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 
 	"arf/imaging"
 	"arf/nn"
@@ -159,5 +160,9 @@ func mlpRatio(hidden, width int) float64 {
 	if hidden == 4*width {
 		return 0
 	}
-	return float64(hidden) / float64(width)
+	ratio := float64(hidden) / float64(width)
+	if int(ratio*float64(width)) < hidden { // rounded down, as readers do
+		ratio = math.Nextafter(ratio, math.Inf(1))
+	}
+	return ratio
 }

@@ -97,6 +97,17 @@ func parsePreprocessor(data []byte, imageSize int) (imaging.Preprocess, error) {
 }
 
 func writePreprocessor(path string, p imaging.Preprocess) error {
+	data, err := formatPreprocessor(p)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, append(data, '\n'), 0o644)
+}
+
+func formatPreprocessor(p imaging.Preprocess) ([]byte, error) {
 	file := preprocessor{
 		Type: "CLIPImageProcessor", Mean: p.Mean[:], Std: p.Std[:], Resample: 3,
 		Size: &hfSize{ShortestEdge: p.ImageSize}, Crop: &hfSize{Height: p.ImageSize, Width: p.ImageSize},
@@ -108,12 +119,5 @@ func writePreprocessor(path string, p imaging.Preprocess) error {
 	if p.Interpolation == imaging.Bilinear {
 		file.Resample = 2
 	}
-	data, err := json.MarshalIndent(file, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return renameio.WriteFile(path, append(data, '\n'), 0o644)
+	return json.MarshalIndent(file, "", "  ")
 }
