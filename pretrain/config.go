@@ -1,11 +1,15 @@
 package pretrain
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"arf/clip"
 	"arf/config"
+	"arf/corpus"
 	"arf/dataset"
 	"arf/imaging"
 	"arf/nn"
@@ -81,6 +85,21 @@ func ReadConfig(path string) (Config, error) {
 		}
 	}
 	return c, nil
+}
+
+// Hash identifies a run, which only the same config and the same pairs may
+// resume: the config but for the number of steps, and for pairs of the icon
+// corpus the hash that its manifest has of them.
+func (c Config) Hash() (string, error) {
+	c.Train.Steps = 0
+	manifest, err := corpus.LoadManifest(filepath.Dir(c.Data.Path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return config.Hash(c), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return config.Hash([]any{c, manifest.Parts[filepath.Base(c.Data.Path)].SHA256}), nil
 }
 
 // clipConfig completes the sizes as CLIP's models have them: MLPs four times

@@ -1,7 +1,7 @@
 // Package pretrain trains a small CLIP from nothing on image–text pairs
 // (Radford et al. 2021, fig. 3). It made the shipped models/icon-clip:
 //
-//	arf pretrain --config configs/pretrain-icon-clip.yaml
+//	arf pretrain clip configs/pretrain-icon-clip.yaml
 //
 // Two additions help on a corpus of short texts: pairs whose texts are equal
 // are no negatives of each other, and in the first part of the run a linear

@@ -74,6 +74,14 @@ func options(dir string, precision torch.DType) Options {
 	}
 }
 
+// The tensors here are too small for two threads: they would wait for each other.
+func TestMain(m *testing.M) {
+	if err := torch.Load(); err == nil {
+		torch.SetThreads(1)
+	}
+	os.Exit(m.Run())
+}
+
 // Both towers learn to name sixteen pictures, from nothing.
 func TestPretrainingLearnsToNamePictures(t *testing.T) {
 	for name, resnet := range map[string]bool{"vit": false, "resnet": true} {
@@ -83,7 +91,12 @@ func TestPretrainingLearnsToNamePictures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := Run(context.Background(), m, pairs, options("", torch.Float32)); err != nil {
+			o := options("", torch.Float32)
+			o.Steps, o.WarmupSteps = 60, 10
+			if !resnet { // whose steps are cheaper, but teach less
+				o.Steps = 200
+			}
+			if err := Run(context.Background(), m, pairs, o); err != nil {
 				t.Fatal(err)
 			}
 			h, err := Measure(context.Background(), m, pairs, torch.Float32)
