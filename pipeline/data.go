@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"arf/config"
 	"arf/dataset"
@@ -108,10 +110,32 @@ func (d *data) addSuite(ctx context.Context, cfg *config.Config, s config.Suite)
 	if err != nil {
 		return err
 	}
+	if err := warnMissing(suite); err != nil {
+		return err
+	}
 	key := "suite/" + s.Name
 	d.suites = append(d.suites, suite)
 	d.guarded = append(d.guarded, guarded{key, suite.Data})
 	return d.add(ctx, key, s.Name, s.Source.Path, suite.Data, len(suite.Classes))
+}
+
+// warnMissing says which classes a test set has no images of: accuracies over
+// different classes don't compare.
+func warnMissing(suite eval.Suite) error {
+	present, err := eval.Present(suite.Data)
+	if err != nil {
+		return err
+	}
+	var missing []string
+	for _, c := range suite.Classes {
+		if !slices.Contains(present, c.Name) && (suite.ClassMask == nil || slices.Contains(suite.ClassMask, c.Name)) {
+			missing = append(missing, c.Name)
+		}
+	}
+	if len(missing) > 0 {
+		slog.Warn(fmt.Sprintf("suite %s has no images of %d of its %d classes", suite.Name, len(missing), len(suite.Classes)), "such as", missing[0])
+	}
+	return nil
 }
 
 // add notes a part's size and content; name is the report's.

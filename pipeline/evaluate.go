@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -65,6 +66,7 @@ func (r *run) dropStale() error {
 	}
 	for _, dir := range found {
 		if !wanted[dir] {
+			slog.Warn("results of a method or seed that the config doesn't name are left out; its model stays", "results", dir)
 			if err := os.RemoveAll(dir); err != nil {
 				return err
 			}

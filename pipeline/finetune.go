@@ -78,6 +78,9 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 		return nil
 	}
 	r.worked = true
+	if wasDone(dir) {
+		slog.Warn("settings or data changed, so what was finetuned is replaced; --set name=… keeps both", "method", m, "seed", seed)
+	}
 	// Results of the weights that were here are none of those to come.
 	if err := os.RemoveAll(r.of("eval", m, seed)); err != nil {
 		return err

@@ -101,7 +101,8 @@ func (r *run) pairs(ctx context.Context) error {
 		return err
 	}
 	if r.o.Out != nil {
-		fmt.Fprintf(r.o.Out, "pairs: %d for %d images, %d different; mean cosine %.3f\n", summary.Pairs, summary.Queries, summary.Distinct, summary.Score)
+		fmt.Fprintf(r.o.Out, "pairs: %d for %d images, %d different; mean cosine %.3f; %d of %d pairs of the pool left out, see anchors/pairs.json\n",
+			summary.Pairs, summary.Queries, summary.Distinct, summary.Score, summary.Pool-summary.Eligible, summary.Pool)
 	}
 	return finished(dir, inputs)
 }

@@ -32,6 +32,12 @@ func done(dir, hash string) bool {
 	return json.Unmarshal(data, &s) == nil && s.Hash == hash
 }
 
+// wasDone tells whether a step was finished here from any inputs.
+func wasDone(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, stampFile))
+	return err == nil
+}
+
 // finished stamps dir.
 func finished(dir, hash string) error {
 	data, err := json.Marshal(stamp{Hash: hash, Finished: time.Now().UTC()})

@@ -63,7 +63,7 @@ func stages() func(stage string, done, total int) {
 					progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(24))
 			}
 			_ = bar.Set(done)
-		} else if now := time.Now(); begins || now.Sub(last) >= lineEvery {
+		} else if now := time.Now(); begins || done == total || now.Sub(last) >= lineEvery {
 			last = now
 			fmt.Fprintf(os.Stderr, "%s %d/%d\n", stage, done, total)
 		}

@@ -16,6 +16,7 @@ import (
 
 // progress shows training: a bar on a terminal, else a line every few seconds.
 type progress struct {
+	name  string
 	out   io.Writer
 	bar   *progressbar.ProgressBar
 	total int
@@ -28,7 +29,7 @@ type progress struct {
 const lineEvery = 10 * time.Second
 
 func newProgress(name string, steps int) *progress {
-	p := &progress{out: os.Stderr, total: steps, begun: time.Now()}
+	p := &progress{name: name, out: os.Stderr, total: steps, begun: time.Now()}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		p.bar = progressbar.NewOptions(steps, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription(name),
 			progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(200*time.Millisecond),
@@ -46,17 +47,18 @@ func (p *progress) step(m train.Metrics) {
 	}
 	p.rate = 0.95*p.rate + 0.05*m.SamplesPerSecond
 	if p.bar != nil {
-		p.bar.Describe(summary(m, p.rate))
+		p.bar.Describe(p.name + ": " + summary(m, p.rate))
 		_ = p.bar.Set(m.Step)
 		return
 	}
 	if now := time.Now(); now.Sub(p.last) >= lineEvery || m.Step == p.total {
 		p.last = now
-		left := time.Duration(0)
+		eta := ""
 		if done := m.Step - p.first; done > 0 {
-			left = now.Sub(p.begun) / time.Duration(done) * time.Duration(p.total-m.Step)
+			left := now.Sub(p.begun) / time.Duration(done) * time.Duration(p.total-m.Step)
+			eta = "  ETA " + left.Round(time.Second).String()
 		}
-		fmt.Fprintf(p.out, "step %d/%d  %s  ETA %s\n", m.Step, p.total, summary(m, p.rate), left.Round(time.Second))
+		fmt.Fprintf(p.out, "%s: step %d/%d  %s%s\n", p.name, m.Step, p.total, summary(m, p.rate), eta)
 	}
 }
 

@@ -16,6 +16,9 @@ func newReport() *cobra.Command {
 		Example: "  arf report runs/icons",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if info, err := os.Stat(args[0]); err != nil || !info.IsDir() {
+				return fmt.Errorf("%s is no run folder; give one, such as runs/icons (arf run CONFIG makes it)", args[0])
+			}
 			path, err := pipeline.Report(args[0], os.Stdout)
 			if err != nil {
 				return err

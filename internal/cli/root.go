@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"arf/torch"
@@ -26,7 +27,7 @@ func Main() int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "arf:", err)
+	fmt.Fprintln(os.Stderr, "arf:", strings.TrimSuffix(err.Error(), ": "+context.Canceled.Error()))
 	if errors.Is(err, context.Canceled) {
 		return 130
 	}

@@ -24,7 +24,7 @@ type runFlags struct {
 
 func (f *runFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.sets, "set", nil, "override a key of the config, as in --set train.lr=1e-5 (repeatable)")
-	c.Flags().StringSliceVar(&f.methods, "method", nil, "methods in place of the config's: zeroshot, ft, flyp, flyp+tca, flyp+ita, arf (comma-separated)")
+	c.Flags().StringSliceVar(&f.methods, "method", nil, "methods in place of the config's, in the report too: zeroshot, ft, flyp, flyp+tca, flyp+ita, arf (comma-separated)")
 	c.Flags().BoolVar(&f.quiet, "quiet", false, "no progress")
 }
 
@@ -32,7 +32,7 @@ func (f *runFlags) add(c *cobra.Command) {
 func newRun(s *settings, use, short, long, example string, last pipeline.Step) *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
-		Use: use + " CONFIG", Short: short, Long: long, Example: example, Args: cobra.ExactArgs(1),
+		Use: use + " CONFIG", Short: short, Long: long, Example: example, Args: oneConfig,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, s, args[0], last) },
 	}
 	f.add(c)
@@ -118,4 +118,12 @@ is there are skipped, so that a second run takes seconds.`,
 	f.add(c)
 	c.Flags().BoolVar(&quick, "quick", false, "few images and steps, to see that everything works; the numbers mean nothing")
 	return c
+}
+
+// oneConfig wants the one argument that these commands have.
+func oneConfig(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return fmt.Errorf("give one CONFIG file, as in: %s my.yaml (configs/own-data.yaml explains its keys)", cmd.CommandPath())
+	}
+	return nil
 }
