@@ -172,7 +172,7 @@ func checkModels(f Facts) Finding {
 		}
 	}
 	if len(missing) > 0 {
-		return Finding{"models", Failure, strings.Join(missing, " and ") + " missing", "git checkout -- models, or start arf in the repository's folder"}
+		return Finding{"models", Warning, strings.Join(missing, " and ") + " missing; only the icon benchmark needs them", "git checkout -- models, or start arf in the repository's folder"}
 	}
 	return Finding{Name: "models", Detail: filepath.Dir(IconCLIP) + ", " + filepath.Dir(IconCaptioner)}
 }
