@@ -37,15 +37,16 @@ func (r *run) finetuneHash(m config.Method, seed int) (string, error) {
 		t.LambdaITA = 0
 	}
 	parts := []any{"finetune", r.modelHash, r.data.hashes["finetune"], r.data.classes, m, seed, t, r.precision.String()}
+	// The anchors by their content, as people may edit them.
 	if m.Captions() {
-		h, err := r.captionsHash()
+		h, err := fileHash(r.captionsPath())
 		if err != nil {
 			return "", err
 		}
 		parts = append(parts, h, r.cfg.Anchors.Captions.MinClipScore)
 	}
 	if m.Pairs() {
-		h, err := r.pairsHash()
+		h, err := fileHash(r.pairsPath())
 		if err != nil {
 			return "", err
 		}

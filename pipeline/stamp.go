@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -72,6 +74,15 @@ func restart(dir, hash string) error {
 }
 
 func hash(parts ...any) string { return config.Hash(parts) }
+
+func fileHash(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
+}
 
 func readInfo(dir string) (report.Info, error) {
 	var info report.Info
