@@ -53,6 +53,7 @@ func stages() func(stage string, done, total int) {
 	var current string
 	var bar *progressbar.ProgressBar
 	var last time.Time
+	shown := -1
 	onTerminal := term.IsTerminal(int(os.Stderr.Fd()))
 	return func(stage string, done, total int) {
 		begins := stage != current
@@ -63,8 +64,8 @@ func stages() func(stage string, done, total int) {
 					progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(24))
 			}
 			_ = bar.Set(done)
-		} else if now := time.Now(); begins || done == total || now.Sub(last) >= lineEvery {
-			last = now
+		} else if now := time.Now(); begins || done == total && shown != total || now.Sub(last) >= lineEvery {
+			last, shown = now, done
 			fmt.Fprintf(os.Stderr, "%s %d/%d\n", stage, done, total)
 		}
 		current = stage
