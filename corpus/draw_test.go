@@ -28,7 +28,7 @@ require('readline').createInterface({input: process.stdin}).on('line', (line) =>
 func needNode(t *testing.T) {
 	t.Helper()
 	if _, err := exec.LookPath("node"); err != nil {
-		t.Skip("node isn't installed")
+		t.Fatal("node is not installed; make setup installs it")
 	}
 }
 

@@ -14,7 +14,7 @@ func packageDir(t *testing.T) string {
 	t.Helper()
 	dir, err := FindPackage()
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	return dir
 }
