@@ -1,8 +1,10 @@
 package captioner
 
 import (
+	"fmt"
 	"math"
 
+	"arf/clip"
 	"arf/nn"
 	"arf/torch"
 )
@@ -75,6 +77,31 @@ func (d *Decoder) Init(seed int64) {
 			}
 		})
 	})
+}
+
+// InitFromText overwrites the token table and the blocks with those of a CLIP's
+// text tower, which knows the words already; its sizes must be the decoder's.
+func (d *Decoder) InitFromText(m *clip.Model) error {
+	c, t := d.Config, m.Config.Text
+	if t.Width != c.Width || t.Heads != c.Heads || t.MLPWidth != c.MLPWidth || t.Activation != c.Activation || t.VocabSize != c.VocabSize {
+		return fmt.Errorf("captioner: width %d, heads %d, MLP %d, %s and vocabulary %d are not the text tower's %d, %d, %d, %s and %d, which it is to start from",
+			c.Width, c.Heads, c.MLPWidth, c.Activation, c.VocabSize, t.Width, t.Heads, t.MLPWidth, t.Activation, t.VocabSize)
+	}
+	copyAll := func(to, from any) {
+		source := nn.Params(from)
+		for i, p := range nn.Params(to) {
+			p.Tensor.Copy_(source[i].Tensor)
+		}
+	}
+	torch.Scope(func() {
+		torch.NoGrad(func() {
+			copyAll(d.Token, m.Text.Embeddings.Token)
+			for i := range min(len(d.Blocks), len(m.Text.Blocks)) {
+				copyAll(d.Blocks[i], m.Text.Blocks[i])
+			}
+		})
+	})
+	return nil
 }
 
 func normal(t *torch.Tensor, std float64) {

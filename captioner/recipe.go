@@ -26,6 +26,8 @@ type Recipe struct {
 		Width  int `yaml:"width"`
 		Layers int `yaml:"layers"`
 		Heads  int `yaml:"heads"`
+		// FromText starts from the CLIP's text tower.
+		FromText bool `yaml:"from_text"`
 	} `yaml:"model"`
 	Train struct {
 		BatchSize       int     `yaml:"batch_size"`
@@ -67,7 +69,7 @@ func ReadRecipe(path string) (Recipe, error) {
 // the caller to open.
 func (r Recipe) Options() Options {
 	o := Options{
-		Width: r.Model.Width, Layers: r.Model.Layers, Heads: r.Model.Heads, Seed: r.Seed,
+		Width: r.Model.Width, Layers: r.Model.Layers, Heads: r.Model.Heads, FromText: r.Model.FromText, Seed: r.Seed,
 		BatchSize: r.Train.BatchSize, Epochs: r.Train.Epochs, LR: r.Train.LR, WarmupSteps: r.Train.WarmupSteps,
 		WeightDecay: r.Train.WeightDecay, LabelSmoothing: r.Train.LabelSmoothing, Dropout: r.Train.Dropout,
 		Views: r.Train.Views, ValidateEvery: r.Train.ValidateEvery, CheckpointEvery: r.Train.CheckpointEvery,

@@ -37,6 +37,9 @@ type Options struct {
 	// texts are hashed anyway; images that change under the same key are noticed
 	// by this only.
 	DataHash string
+	// FromText starts from the CLIP's text tower, whose sizes it needs, in place
+	// of random weights.
+	FromText bool
 	Heldout  dataset.Dataset // pairs for the validation loss; nil = none
 	Wording  Wording         // how captions are made of a sample's texts
 	// Views of each image: the plain one and, with Augment, further ones. 0 is 1.
@@ -129,13 +132,22 @@ func Train(ctx context.Context, m *clip.Model, data dataset.Dataset, o Options) 
 		return err
 	}
 	folder := filepath.Join(o.Dir, "model")
+	activation := nn.GELU
+	if o.FromText {
+		activation = m.Config.Text.Activation
+	}
 	model, err := New(m, Config{
-		Width: o.Width, Layers: o.Layers, Heads: o.Heads, MLPWidth: o.MLPWidth, Activation: nn.GELU, Eps: 1e-5,
+		Width: o.Width, Layers: o.Layers, Heads: o.Heads, MLPWidth: o.MLPWidth, Activation: activation, Eps: 1e-5,
 	}, towerPath(folder, o.CLIPDir))
 	if err != nil {
 		return err
 	}
 	model.Decoder.Init(o.Seed)
+	if o.FromText {
+		if err := model.Decoder.InitFromText(m); err != nil {
+			return err
+		}
+	}
 	t := &task{model: model, o: o, device: m.Device()}
 	if t.data, err = o.prepare(ctx, m, data, "train", o.Views); err != nil {
 		return fmt.Errorf("train captioner: %w", err)
@@ -202,7 +214,7 @@ func (o Options) prepare(ctx context.Context, m *clip.Model, data dataset.Datase
 func (o Options) recipe() any {
 	return []any{
 		o.Views, o.Augment, o.Wording, o.BatchSize, o.Epochs, o.LR, o.WarmupSteps, o.WeightDecay,
-		o.LabelSmoothing, o.Dropout, o.Seed, o.Precision,
+		o.LabelSmoothing, o.Dropout, o.Seed, o.Precision, o.FromText,
 	}
 }
 

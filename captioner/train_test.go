@@ -278,3 +278,34 @@ func TestInterruptedStepIsSaved(t *testing.T) {
 		}
 	})
 }
+
+func TestDecoderStartsFromTheTextTower(t *testing.T) {
+	tower := newCLIP(t, false)
+	o := Options{Dir: t.TempDir(), FromText: true, Width: 16, Heads: 2, MLPWidth: 32, Layers: 2}
+	m, err := New(tower, Config{Width: 16, Layers: 2, Heads: 2, MLPWidth: 32, Activation: nn.GELU, Eps: 1e-5}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Decoder.Init(1)
+	random := nn.Export(m.Decoder)
+	if err := m.Decoder.InitFromText(tower); err != nil {
+		t.Fatal(err)
+	}
+	got, text := nn.Export(m.Decoder), nn.Export(tower.Text)
+	for name, from := range map[string]string{
+		"token_embedding.weight": "embeddings.token_embedding.weight", "layers.0.self_attn.q_proj.weight": "encoder.layers.0.self_attn.q_proj.weight",
+		"layers.0.layer_norm2.bias": "encoder.layers.0.layer_norm2.bias", "layers.0.mlp.fc2.weight": "encoder.layers.0.mlp.fc2.weight",
+	} {
+		if !bytes.Equal(got[name].Data, text[from].Data) {
+			t.Errorf("%s is not the text tower's", name)
+		}
+	}
+	// The text tower has one block; the second one stays random.
+	if name := "layers.1.mlp.fc1.weight"; !bytes.Equal(got[name].Data, random[name].Data) {
+		t.Errorf("%s was changed", name)
+	}
+	o.Width = 32
+	if err := Train(t.Context(), tower, shapes(), o); err == nil || !strings.Contains(err.Error(), "text tower") {
+		t.Errorf("another width than the text tower's: %v", err)
+	}
+}
