@@ -3,12 +3,9 @@ package anchor
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"strings"
 
-	"github.com/google/renameio/v2"
-	"github.com/parquet-go/parquet-go"
+	"arf/internal/parquetfile"
 )
 
 // Pair is one row of pairs.parquet: a pair of the pool that a finetune image
@@ -29,68 +26,13 @@ type Pair struct {
 }
 
 // WritePairs writes pairs.parquet atomically.
-func WritePairs(path string, pairs []Pair) error {
-	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
-	if err != nil {
-		return err
-	}
-	defer f.Cleanup()
-	w := parquet.NewGenericWriter[Pair](f, parquet.Compression(&parquet.Zstd))
-	if _, err = w.Write(pairs); err == nil {
-		err = w.Close()
-	}
-	if err == nil {
-		err = f.CloseAtomicallyReplace()
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
-}
+func WritePairs(path string, pairs []Pair) error { return parquetfile.Write(path, pairs) }
 
 // ReadPairs reads pairs.parquet.
-func ReadPairs(path string) (pairs []Pair, err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, err
+func ReadPairs(path string) ([]Pair, error) {
+	pairs, err := parquetfile.Read[Pair](path, "query_key", "rank", "pair_key", "row", "text", "score")
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w; run arf retrieve again", err)
 	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	defer func() { // the library panics on some broken pages
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%v", p)
-		}
-		if err != nil {
-			pairs, err = nil, fmt.Errorf("%s: %w; run arf retrieve again", path, err)
-		}
-	}()
-	f, err := parquet.OpenFile(file, info.Size())
-	if err != nil {
-		return nil, err
-	}
-	var missing []string
-	for _, column := range []string{"query_key", "rank", "pair_key", "row", "text", "score"} {
-		if _, ok := f.Schema().Lookup(column); !ok {
-			missing = append(missing, column)
-		}
-	}
-	if len(missing) > 0 {
-		return nil, fmt.Errorf("no column %s", strings.Join(missing, ", "))
-	}
-	r := parquet.NewGenericReader[Pair](f)
-	defer r.Close()
-	pairs = make([]Pair, f.NumRows())
-	for n := 0; n < len(pairs); {
-		m, err := r.Read(pairs[n:])
-		if n += m; n < len(pairs) && (err != nil || m == 0) {
-			if err == nil || errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, err
-		}
-	}
-	return pairs, nil
+	return pairs, err
 }

@@ -12,6 +12,7 @@ import (
 
 	"arf/dataset"
 	"arf/imaging"
+	"arf/internal/parquetfile"
 )
 
 // Encoder computes features of length 1.
@@ -300,7 +301,7 @@ func (w *writer) flush(shard int) error {
 			return err
 		}
 	}
-	if err := writeRows(w.path("metadata", shard, ".parquet"), w.rows); err != nil {
+	if err := parquetfile.Write(w.path("metadata", shard, ".parquet"), w.rows); err != nil {
 		return err
 	}
 	w.images, w.texts, w.rows = w.images[:0], w.texts[:0], w.rows[:0]

@@ -3,12 +3,10 @@ package index
 import (
 	"crypto/sha256"
 	"errors"
-	"fmt"
-	"os"
 
 	"arf/dataset"
+	"arf/internal/parquetfile"
 
-	"github.com/google/renameio/v2"
 	"github.com/parquet-go/parquet-go"
 )
 
@@ -71,77 +69,25 @@ func cell(i, size int) (from, to int) {
 	return from, max((i+1)*size/PrintSide, from+1)
 }
 
-func writeRows(path string, rows []Row) error {
-	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
-	if err != nil {
-		return err
-	}
-	defer f.Cleanup()
-	w := parquet.NewGenericWriter[Row](f, parquet.Compression(&parquet.Zstd))
-	if _, err = w.Write(rows); err == nil {
-		err = w.Close()
-	}
-	if err == nil {
-		err = f.CloseAtomicallyReplace()
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return nil
-}
-
 // countRows reads only the file's footer.
 func countRows(path string) (n int, err error) {
-	err = withParquet(path, func(f *parquet.File) error {
+	err = parquetfile.Open(path, func(f *parquet.File) error {
 		n = int(f.NumRows())
 		return nil
 	})
 	return n, err
 }
 
-func readRows(path string) (rows []Row, err error) {
-	err = withParquet(path, func(f *parquet.File) error {
-		if _, ok := f.Schema().Lookup("image_path"); !ok {
-			if _, ok := f.Schema().Lookup("caption"); !ok {
-				return errors.New("neither a column image_path nor caption; is it clip-retrieval's metadata?")
+func readRows(path string) ([]Row, error) {
+	if err := parquetfile.Open(path, func(f *parquet.File) error {
+		for _, column := range []string{"image_path", "caption"} {
+			if _, ok := f.Schema().Lookup(column); ok {
+				return nil
 			}
 		}
-		r := parquet.NewGenericReader[Row](f)
-		defer r.Close()
-		rows = make([]Row, f.NumRows())
-		for n := 0; n < len(rows); {
-			m, err := r.Read(rows[n:])
-			if n += m; n < len(rows) && (err != nil || m == 0) {
-				return errors.Join(fmt.Errorf("%d rows of %d are readable", n, len(rows)), err)
-			}
-		}
-		return nil
-	})
-	return rows, err
-}
-
-// withParquet opens a file; the library panics on some broken ones.
-func withParquet(path string, do func(*parquet.File) error) (err error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return err
+		return errors.New("neither a column image_path nor caption; is it clip-retrieval's metadata?")
+	}); err != nil {
+		return nil, err
 	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("broken Parquet: %v", p)
-		}
-		if err != nil {
-			err = fmt.Errorf("%s: %w", path, err)
-		}
-	}()
-	f, err := parquet.OpenFile(file, info.Size())
-	if err != nil {
-		return err
-	}
-	return do(f)
+	return parquetfile.Read[Row](path)
 }

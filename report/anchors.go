@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 
+	"arf/internal/parquetfile"
+
 	"github.com/parquet-go/parquet-go"
 )
 
@@ -72,7 +74,7 @@ func (r *Run) loadAnchors() error {
 
 // checkPairs finds a file that is no Parquet or lacks a column.
 func checkPairs(name string) error {
-	return withPairs(name, func(f *parquet.File) error {
+	return parquetfile.Open(name, func(f *parquet.File) error {
 		var missing []string
 		for _, column := range []string{"query_key", "query_class", "rank", "pair_key", "text", "score"} {
 			if _, ok := f.Schema().Lookup(column); !ok {
@@ -86,37 +88,12 @@ func checkPairs(name string) error {
 	})
 }
 
-func withPairs(name string, do func(*parquet.File) error) (err error) {
-	file, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return err
-	}
-	defer func() { // the library panics on some broken pages
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%v", p)
-		}
-		if err != nil {
-			err = fmt.Errorf("%s: %w", name, err)
-		}
-	}()
-	f, err := parquet.OpenFile(file, info.Size())
-	if err != nil {
-		return err
-	}
-	return do(f)
-}
-
 // eachPair streams pairs.parquet, which can be larger than memory.
 func (r *Run) eachPair(do func(pairRecord)) error {
 	if r.pairs == "" {
 		return nil
 	}
-	return withPairs(r.pairs, func(f *parquet.File) error {
+	return parquetfile.Open(r.pairs, func(f *parquet.File) error {
 		in := parquet.NewGenericReader[pairRecord](f)
 		defer in.Close()
 		rows := make([]pairRecord, 1024)
