@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"arf/config"
 	"arf/eval"
 )
 
@@ -14,23 +15,23 @@ func TestPresets(t *testing.T) {
 	for method, want := range map[Method]string{
 		ZeroShot: "", FT: "ce", FLYP: "class", FLYPTCA: "class tca", FLYPITA: "class ita", ARF: "class tca ita",
 	} {
-		if got := strings.Join(method.Objectives(), " "); got != want {
+		if got := strings.Join(Objectives(method), " "); got != want {
 			t.Errorf("%s has the terms %q, want %q", method, got, want)
 		}
-		if method.UsesCaptions() != strings.Contains(want, "tca") || method.UsesPairs() != strings.Contains(want, "ita") {
-			t.Errorf("%s: captions %v, pairs %v", method, method.UsesCaptions(), method.UsesPairs())
+		if method.Captions() != strings.Contains(want, "tca") || method.Pairs() != strings.Contains(want, "ita") {
+			t.Errorf("%s: captions %v, pairs %v", method, method.Captions(), method.Pairs())
 		}
-		if !slices.Contains(Methods(), method) {
+		if !slices.Contains(config.Methods, method) {
 			t.Errorf("%s is not listed", method)
 		}
-		for _, name := range method.Objectives() {
+		for _, name := range Objectives(method) {
 			if objectives[name] == nil {
 				t.Errorf("%s names %q, which is no objective", method, name)
 			}
 		}
 	}
-	if len(Methods()) != len(presets) {
-		t.Errorf("%d methods listed, %d known", len(Methods()), len(presets))
+	if len(config.Methods) != len(presets) {
+		t.Errorf("%d methods listed, %d known", len(config.Methods), len(presets))
 	}
 }
 

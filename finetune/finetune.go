@@ -60,7 +60,7 @@ func Run(ctx context.Context, model *clip.Model, data Data, o Options) (result *
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("finetune: %w", err)
 	}
-	if len(o.Method.Objectives()) == 0 {
+	if len(Objectives(o.Method)) == 0 {
 		return &Result{}, nil
 	}
 	t, err := newTask(model, data, o)

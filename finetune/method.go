@@ -3,19 +3,22 @@ package finetune
 import (
 	"fmt"
 	"slices"
-	"strings"
+
+	"arf/config"
 )
 
-// Method is a preset of objectives, as ARF's tables compare them.
-type Method string
+// Method is a preset of objectives, as ARF's tables compare them; the config
+// names them.
+type Method = config.Method
 
+// The methods, by short names.
 const (
-	ZeroShot Method = "zeroshot" // the pretrained model as it is
-	FT       Method = "ft"       // cross-entropy; image tower and a head that starts as the zero-shot one
-	FLYP     Method = "flyp"     // contrastive with class prompts
-	FLYPTCA  Method = "flyp+tca" // and captions
-	FLYPITA  Method = "flyp+ita" // and retrieved pairs
-	ARF      Method = "arf"      // and both
+	ZeroShot = config.MethodZeroShot
+	FT       = config.MethodFT
+	FLYP     = config.MethodFLYP
+	FLYPTCA  = config.MethodFLYPTCA
+	FLYPITA  = config.MethodFLYPITA
+	ARF      = config.MethodARF
 )
 
 // presets has the objectives of each method, by their names in objectives.
@@ -28,25 +31,12 @@ var presets = map[Method][]string{
 	ARF:      {"class", "tca", "ita"},
 }
 
-// Methods lists all methods, each adding to the ones before.
-func Methods() []Method { return []Method{ZeroShot, FT, FLYP, FLYPTCA, FLYPITA, ARF} }
-
 // Objectives names the terms of a method's loss; none for zeroshot.
-func (m Method) Objectives() []string { return slices.Clone(presets[m]) }
+func Objectives(m Method) []string { return slices.Clone(presets[m]) }
 
-// UsesCaptions tells whether the method has the term tca.
-func (m Method) UsesCaptions() bool { return slices.Contains(presets[m], "tca") }
-
-// UsesPairs tells whether the method has the term ita.
-func (m Method) UsesPairs() bool { return slices.Contains(presets[m], "ita") }
-
-func (m Method) check() error {
+func checkMethod(m Method) error {
 	if _, ok := presets[m]; !ok {
-		var names []string
-		for _, known := range Methods() {
-			names = append(names, string(known))
-		}
-		return fmt.Errorf("method %q is not known; known are %s", m, strings.Join(names, ", "))
+		return fmt.Errorf("method %q is not known; known are %v", m, config.Methods)
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ func (o Options) filled() Options {
 }
 
 func (o Options) check() error {
-	if err := o.Method.check(); err != nil {
+	if err := checkMethod(o.Method); err != nil {
 		return err
 	}
 	if err := o.Negatives.check(); err != nil {

@@ -35,7 +35,7 @@ func newTask(model *clip.Model, data Data, o Options) (*task, error) {
 	}
 	t := &task{o: o, model: model}
 	var needs Needs
-	for _, name := range o.Method.Objectives() {
+	for _, name := range Objectives(o.Method) {
 		weight := o.weight(name)
 		if weight == 0 {
 			slog.Warn("a term of the method has no weight and is left out", "method", o.Method, "term", name, "setting", "lambda_"+name)

@@ -111,7 +111,7 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 	}
 	t := r.cfg.Train
 	o := finetune.Options{
-		Dir: dir, Method: finetune.Method(m), LambdaTCA: t.LambdaTCA, LambdaITA: t.LambdaITA, Negatives: finetune.Negatives(t.Negatives),
+		Dir: dir, Method: m, LambdaTCA: t.LambdaTCA, LambdaITA: t.LambdaITA, Negatives: finetune.Negatives(t.Negatives),
 		BatchSize: t.BatchSize, Epochs: t.Epochs, LR: t.LR, WarmupSteps: t.WarmupSteps, WeightDecay: t.WeightDecay,
 		Beta1: t.Beta1, Beta2: t.Beta2, Eps: t.Eps, GradClip: t.GradClip,
 		Augment: imaging.Augment{ScaleMin: t.Augment.ScaleMin, ScaleMax: t.Augment.ScaleMax, Flip: t.Augment.Flip},
