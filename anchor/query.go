@@ -179,7 +179,7 @@ func (in *PairInput) classFeatures(ctx context.Context, q Query, rows []index.Ro
 			return nil, fmt.Errorf("finetune image %s has no class, which the query class-text needs", r.Key)
 		}
 		classes = append(classes, r.Class)
-		names = append(names, append([]string{r.Class}, in.Synonyms[r.Class]...))
+		names = append(names, []string{r.Class})
 	}
 	features, err := in.Model.ClassFeatures(ctx, names, in.Templates, o.Precision)
 	if err != nil {

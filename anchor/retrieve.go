@@ -24,7 +24,6 @@ type PairInput struct {
 	// has neither.
 	Model     *clip.Model
 	Templates []string            // of class prompts, "{}" standing for the name
-	Synonyms  map[string][]string // further names of a class
 	Captions  map[string][]string // of a finetune image, by its key; see CaptionTexts
 }
 
@@ -180,7 +179,7 @@ func (in *PairInput) hash(o PairOptions) (string, error) {
 		}
 		stores = append(stores, s)
 	}
-	return hashOf(1, stores, model, o, in.Templates, in.Synonyms, in.Captions), nil
+	return hashOf(1, stores, model, o, in.Templates, in.Captions), nil
 }
 
 // retrieval is one run.

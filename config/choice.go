@@ -107,3 +107,6 @@ func (c *Config) NeedsCaptions() bool {
 
 // NeedsPairs reports whether any method uses retrieved pairs.
 func (c *Config) NeedsPairs() bool { return slices.ContainsFunc(c.Methods, Method.Pairs) }
+
+// On reports whether anything is guarded.
+func (g LeakGuard) On() bool { return g.NearDuplicateCosine > 0 || g.NearDuplicatePrint > 0 }

@@ -68,18 +68,23 @@ type Captions struct {
 
 // Pairs describes the image-text-pair anchors: pairs that each finetune image retrieves from the pool.
 type Pairs struct {
-	Query         Query     `yaml:"query"`           // what is compared with what
-	K             int       `yaml:"k"`               // pairs an image
-	PerClassQuota int       `yaml:"per_class_quota"` // most pairs that one class may use, counting each once; 0 = no limit
-	MinSimilarity float64   `yaml:"min_similarity"`  // lowest cosine of a retrieved pair; −1 = any
-	LeakGuard     LeakGuard `yaml:"leak_guard"`
-	BatchSize     int       `yaml:"batch_size"` // images at a time when encoding the pool
+	Query           Query     `yaml:"query"`             // what is compared with what
+	K               int       `yaml:"k"`                 // pairs an image
+	PerClassQuota   int       `yaml:"per_class_quota"`   // most pairs that one class may use, counting each once; 0 = no limit
+	MinSimilarity   float64   `yaml:"min_similarity"`    // lowest cosine of a retrieved pair; −1 = any
+	MinClipScore    float64   `yaml:"min_clip_score"`    // lowest cosine of a pair's own image and text; −1 = any
+	ClipScoreWeight float64   `yaml:"clip_score_weight"` // rank by cosine + weight · the pair's own cosine
+	CSLS            bool      `yaml:"csls"`              // rank down pairs that are near everything (Conneau et al. 2018)
+	DuplicateCosine float64   `yaml:"duplicate_cosine"`  // of pairs this near to each other an image keeps one; 0 = only equal pixels count
+	LeakGuard       LeakGuard `yaml:"leak_guard"`
+	BatchSize       int       `yaml:"batch_size"` // images at a time when encoding the pool
 }
 
 // LeakGuard keeps images of the evaluation out of the retrieved pairs. The validation set and all suites are
 // always guarded.
 type LeakGuard struct {
-	NearDuplicateCosine float64  `yaml:"near_duplicate_cosine"` // pool images this near to a guarded image are dropped; 0 = guard off
+	NearDuplicateCosine float64  `yaml:"near_duplicate_cosine"` // pool images this near to a guarded image are dropped; 0 = off
+	NearDuplicatePrint  float64  `yaml:"near_duplicate_print"`  // the same for the correlation of 16×16 grey values; 0 = off
 	Sources             []Source `yaml:"sources"`               // further images to guard
 }
 
@@ -154,7 +159,7 @@ func Default() Config {
 		Anchors: Anchors{
 			Captions: Captions{PerImage: 5, Temperature: 1, TopP: 0.9, MaxLength: 30, MinClipScore: -1, BatchSize: 64},
 			Pairs: Pairs{
-				Query: QueryImage, K: 10, MinSimilarity: -1, BatchSize: 256,
+				Query: QueryImage, K: 10, MinSimilarity: -1, MinClipScore: -1, BatchSize: 256,
 				LeakGuard: LeakGuard{NearDuplicateCosine: 0.98},
 			},
 		},

@@ -57,6 +57,10 @@ func (v *validator) anchors(c *Config) {
 	v.min("anchors.pairs.per_class_quota", p.PerClassQuota, 0)
 	v.between("anchors.pairs.min_similarity", p.MinSimilarity, -1, 1)
 	v.min("anchors.pairs.batch_size", p.BatchSize, 1)
+	v.between("anchors.pairs.min_clip_score", p.MinClipScore, -1, 1)
+	v.between("anchors.pairs.clip_score_weight", p.ClipScoreWeight, 0, 100)
+	v.between("anchors.pairs.duplicate_cosine", p.DuplicateCosine, 0, 1)
+	v.between("anchors.pairs.leak_guard.near_duplicate_print", p.LeakGuard.NearDuplicatePrint, 0, 1)
 	v.between("anchors.pairs.leak_guard.near_duplicate_cosine", p.LeakGuard.NearDuplicateCosine, 0, 1)
 	for i, s := range p.LeakGuard.Sources {
 		v.required(fmt.Sprintf("anchors.pairs.leak_guard.sources[%d]", i), s, "the images to guard")

@@ -21,7 +21,7 @@ func (r *run) pairsHash() (string, error) {
 	p := r.cfg.Anchors.Pairs
 	p.BatchSize, p.LeakGuard.Sources = 0, nil
 	parts := []any{"pairs", r.modelHash, r.data.hashes["finetune"], r.data.hashes["pool"], p, r.precision.String()}
-	if p.LeakGuard.NearDuplicateCosine > 0 {
+	if p.LeakGuard.On() {
 		for _, g := range r.data.guarded {
 			parts = append(parts, r.data.hashes[g.key])
 		}
@@ -72,7 +72,7 @@ func (r *run) pairs(ctx context.Context) error {
 	if in.Finetune, err = r.embed(ctx, model, "finetune", r.data.finetune, false); err != nil {
 		return err
 	}
-	if p.LeakGuard.NearDuplicateCosine > 0 {
+	if p.LeakGuard.On() {
 		for _, g := range r.data.guarded {
 			store, err := r.embed(ctx, model, g.key, g.data, false)
 			if err != nil {
@@ -82,8 +82,9 @@ func (r *run) pairs(ctx context.Context) error {
 		}
 	}
 	o := anchor.PairOptions{
-		K: p.K, ClassQuota: p.PerClassQuota, MinSimilarity: p.MinSimilarity, MinCLIPScore: -1,
-		Guard:     anchor.GuardOptions{Cosine: p.LeakGuard.NearDuplicateCosine},
+		K: p.K, ClassQuota: p.PerClassQuota, MinSimilarity: p.MinSimilarity, MinCLIPScore: p.MinClipScore,
+		CLIPScoreWeight: p.ClipScoreWeight, CSLS: p.CSLS, DuplicateCosine: p.DuplicateCosine,
+		Guard:     anchor.GuardOptions{Cosine: p.LeakGuard.NearDuplicateCosine, Print: p.LeakGuard.NearDuplicatePrint},
 		Precision: r.precision, Device: r.device, Progress: r.stage("retrieve pairs"),
 	}
 	if o.Query, err = anchor.ParseQuery(string(p.Query)); err != nil {

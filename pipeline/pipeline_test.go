@@ -186,6 +186,7 @@ func TestOnlyWhatAChangeTouchesIsDoneAgain(t *testing.T) {
 		{name: "weight of the captions", sets: []string{"train.lambda_tca=0.5"}, redone: []string{"arf", "arf eval"}},
 		{name: "learning rate", sets: []string{"train.lr=2e-4"}, redone: trained},
 		{name: "fewer pairs", sets: []string{"anchors.pairs.k=1"}, redone: []string{"pairs", "arf", "arf eval"}},
+		{name: "hubness", sets: []string{"anchors.pairs.csls=true", "anchors.pairs.clip_score_weight=1"}, redone: []string{"pairs", "arf", "arf eval"}},
 		{name: "caption gate", sets: []string{"anchors.captions.min_clip_score=-0.9"}, redone: []string{"arf", "arf eval"}},
 		{name: "caption temperature", sets: []string{"anchors.captions.temperature=0.5"}, redone: []string{"captions", "arf", "arf eval"}},
 		{name: "drift data", change: func() { pairs(t, filepath.Join(dir, "drift.tar"), 700, 10) }, redone: []string{"flyp eval", "arf eval"}},
