@@ -53,7 +53,8 @@ type Config struct {
 		ScaleMin        float64 `yaml:"scale_min"`
 		AlternateTexts  float64 `yaml:"alternate_texts"`
 		WordWeight      float64 `yaml:"word_weight"`
-		WordUntil       float64 `yaml:"word_until"`
+		WordSteps       int     `yaml:"word_steps"`
+		ValidateEvery   int     `yaml:"validate_every"`
 		CheckpointEvery int     `yaml:"checkpoint_every"`
 		CacheMiB        int64   `yaml:"cache_mib"`
 	} `yaml:"train"`
@@ -77,7 +78,7 @@ func ReadConfig(path string) (Config, error) {
 		{"train.batch_size", t.BatchSize >= 2}, {"train.steps", t.Steps > 0}, {"train.lr", t.LR > 0},
 		{"train.cooldown", t.Cooldown >= 0 && t.Cooldown <= 1}, {"train.scale_min", t.ScaleMin > 0 && t.ScaleMin <= 1},
 		{"train.alternate_texts", t.AlternateTexts >= 0 && t.AlternateTexts <= 1},
-		{"train.word_until", t.WordUntil >= 0 && t.WordUntil <= 1}, {"data.path", c.Data.Path != ""}, {"held_out.path", c.HeldOut.Path != ""},
+		{"train.word_steps", t.WordSteps >= 0}, {"train.validate_every", t.ValidateEvery >= 0}, {"data.path", c.Data.Path != ""}, {"held_out.path", c.HeldOut.Path != ""},
 		{"tokenizer.vocab_size", c.Tokenizer.VocabSize > 0}, {"tokenizer.context_length", c.Tokenizer.ContextLength >= 3},
 	} {
 		if !f.ok {
@@ -88,10 +89,10 @@ func ReadConfig(path string) (Config, error) {
 }
 
 // Hash identifies a run, which only the same config and the same pairs may
-// resume: the config but for the number of steps, and for pairs of the icon
-// corpus the hash that its manifest has of them.
+// resume: the config but for the number of steps and what changes no weight,
+// and for pairs of the icon corpus the hash that its manifest has of them.
 func (c Config) Hash() (string, error) {
-	c.Train.Steps = 0
+	c.Train.Steps, c.Train.ValidateEvery, c.Train.CheckpointEvery, c.Train.CacheMiB = 0, 0, 0, 0
 	manifest, err := corpus.LoadManifest(filepath.Dir(c.Data.Path))
 	if errors.Is(err, fs.ErrNotExist) {
 		return config.Hash(c), nil

@@ -36,13 +36,15 @@ type Options struct {
 	Augment        imaging.Augment
 	AlternateTexts float64 // probability of an alternative wording in place of the plain text
 	WordWeight     float64 // weight of the word prediction at the start; 0 = none
-	WordUntil      float64 // fraction of the steps over which that weight falls to 0
+	WordSteps      int     // over which that weight falls to 0
 
 	Seed            uint64
 	Precision       torch.DType // Float32 or BFloat16
 	Device          torch.Device
 	Workers         int
-	CacheBytes      int64 // memory for decoded images
+	CacheBytes      int64           // memory for decoded images
+	HeldOut         dataset.Dataset // pairs to measure on while training; nil = none
+	ValidateEvery   int             // steps between these measurements; 0 = none
 	CheckpointEvery int
 	KeepCheckpoints int
 	Dir             string // run folder
@@ -87,6 +89,7 @@ type task struct {
 	pairs   dataset.Dataset
 	trained trained
 	batches <-chan result
+	ctx     context.Context // of the data, for measurements
 }
 
 func (t *task) Trained() any { return &t.trained }
@@ -113,7 +116,7 @@ func (t *task) Begin(ctx context.Context, step int) error {
 			}
 		}
 	}()
-	t.batches = batches
+	t.batches, t.ctx = batches, ctx
 	return nil
 }
 
@@ -154,14 +157,22 @@ func (t *task) Step(step int) (loss train.Loss, err error) {
 		loss.Terms["words"] = words
 		loss.Total = contrastive.Add(words.Scale(weight))
 	}
+	if t.o.HeldOut != nil && t.o.ValidateEvery > 0 && step > 0 && step%t.o.ValidateEvery == 0 {
+		h, err := Measure(t.ctx, m, t.o.HeldOut, t.o.Precision)
+		m.SetTraining(true)
+		if err != nil {
+			return loss, err
+		}
+		loss.Measured = map[string]float64{"held_out_top1": h.Top1, "held_out_top5": h.Top5}
+	}
 	return loss, nil
 }
 
 func (t *task) wordWeight(step int) float64 {
-	if t.trained.Words == nil || t.o.WordUntil <= 0 {
+	if t.trained.Words == nil || t.o.WordSteps <= 0 {
 		return 0
 	}
-	return t.o.WordWeight * max(0, 1-float64(step)/(t.o.WordUntil*float64(t.o.Steps)))
+	return t.o.WordWeight * max(0, 1-float64(step)/float64(t.o.WordSteps))
 }
 
 // equalTexts marks the pairs [B, B] off the diagonal whose texts are the same,

@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,7 +71,7 @@ func smallConfig(resnet bool) Config {
 func options(dir string, precision torch.DType) Options {
 	return Options{
 		BatchSize: 16, Steps: 200, LR: 3e-3, WarmupSteps: 20, Cooldown: 0.3, WeightDecay: 0.01, GradClip: 1,
-		AlternateTexts: 0.2, WordWeight: 1, WordUntil: 0.5, Seed: 4, Precision: precision, Workers: 1, Dir: dir, Hash: "h",
+		AlternateTexts: 0.2, WordWeight: 1, WordSteps: 100, Seed: 4, Precision: precision, Workers: 1, Dir: dir, Hash: "h",
 	}
 }
 
@@ -212,5 +213,36 @@ func TestReadConfigNamesTheMistake(t *testing.T) {
 		if _, err := ReadConfig(path); err == nil || !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("%v: error %v does not name %s", change, err, want)
 		}
+	}
+}
+
+// Measuring on held-out pairs while training writes their accuracy into the
+// metrics and leaves the weights as they would have been.
+func TestValidationIsRecordedAndChangesNothing(t *testing.T) {
+	weights := map[int][]float32{}
+	for _, every := range []int{0, 2} {
+		dir, pairs := t.TempDir(), makeShapes(t)
+		m, err := NewModel(smallConfig(true), pairs, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := options(dir, torch.Float32)
+		o.Steps, o.HeldOut, o.ValidateEvery = 5, pairs, every
+		if err := Run(context.Background(), m, pairs, o); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range m.Trainable() {
+			weights[every] = append(weights[every], torch.To[float32](p.Tensor)...)
+		}
+		metrics, err := os.ReadFile(filepath.Join(dir, "metrics.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := strings.Count(string(metrics), `"held_out_top1"`), map[int]int{0: 0, 2: 2}[every]; got != want {
+			t.Errorf("validate every %d: %d measurements in 5 steps, want %d", every, got, want)
+		}
+	}
+	if !slices.Equal(weights[0], weights[2]) {
+		t.Error("measuring changed the weights")
 	}
 }

@@ -17,6 +17,7 @@ type Metrics struct {
 	Epoch            float64            `json:"epoch"`
 	Loss             float64            `json:"loss"`
 	Terms            map[string]float64 `json:"-"` // written as loss_<name>
+	Measured         map[string]float64 `json:"-"` // written under their own names
 	LR               float64            `json:"lr"`
 	LogitScale       float64            `json:"logit_scale"` // the factor, not its logarithm
 	GradNorm         float64            `json:"grad_norm"`   // before clipping
@@ -26,11 +27,11 @@ type Metrics struct {
 	Time             time.Time          `json:"time"`
 }
 
-// MarshalJSON writes the terms beside the other fields.
+// MarshalJSON writes terms and measurements beside the other fields.
 func (m Metrics) MarshalJSON() ([]byte, error) {
 	type plain Metrics
 	data, err := json.Marshal(plain(m))
-	if err != nil || len(m.Terms) == 0 {
+	if err != nil || len(m.Terms)+len(m.Measured) == 0 {
 		return data, err
 	}
 	fields := map[string]any{}
@@ -39,6 +40,9 @@ func (m Metrics) MarshalJSON() ([]byte, error) {
 	}
 	for name, value := range m.Terms {
 		fields["loss_"+name] = value
+	}
+	for name, value := range m.Measured {
+		fields[name] = value
 	}
 	return json.Marshal(fields)
 }

@@ -36,6 +36,7 @@ type Loss struct {
 	Total      *torch.Tensor
 	Terms      map[string]*torch.Tensor // by objective, unweighted
 	LogitScale *torch.Tensor            // log of the factor, or nil
+	Measured   map[string]float64       // what else the step found out, such as a held-out accuracy
 	Samples    int                      // finetune samples in the step
 }
 
@@ -179,6 +180,7 @@ func oneStep(task Task, opt *torch.AdamW, trained []*torch.Tensor, o Options, st
 		for name, term := range loss.Terms {
 			m.Terms[name] = term.Item()
 		}
+		m.Measured = loss.Measured
 		if loss.LogitScale != nil {
 			m.LogitScale = math.Exp(loss.LogitScale.Item())
 		}

@@ -71,8 +71,9 @@ accuracy on held-out pairs and the training's log.`,
 			err = pretrain.Run(cmd.Context(), model, pairs, pretrain.Options{
 				BatchSize: t.BatchSize, Steps: t.Steps, LR: t.LR, WarmupSteps: t.WarmupSteps, Cooldown: t.Cooldown,
 				WeightDecay: t.WeightDecay, GradClip: t.GradClip, Augment: cfg.Augment(), AlternateTexts: t.AlternateTexts,
-				WordWeight: t.WordWeight, WordUntil: t.WordUntil, Seed: cfg.Seed, Precision: dtype, Device: device,
+				WordWeight: t.WordWeight, WordSteps: t.WordSteps, Seed: cfg.Seed, Precision: dtype, Device: device,
 				Workers: runtime.NumCPU(), CacheBytes: t.CacheMiB << 20, CheckpointEvery: t.CheckpointEvery, KeepCheckpoints: 2,
+				HeldOut: heldOut, ValidateEvery: t.ValidateEvery,
 				Dir: out, Hash: hash, StopAfter: stopAfter, Progress: bar.step,
 			})
 			if err != nil {
