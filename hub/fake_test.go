@@ -32,6 +32,7 @@ type fakeHub struct {
 	mu       sync.Mutex
 	requests []string       // method, path, range
 	broken   map[string]int // by path: how many answers break off half-way
+	silent   map[string]int // by path: how many answers stop half-way
 	failing  int            // how many answers are 503
 	noRange  bool
 	corrupt  int // how many contents of the storage are other bytes
@@ -126,7 +127,7 @@ func (f *fakeHub) serveHub(w http.ResponseWriter, r *http.Request) {
 	sha, name, _ := strings.Cut(rest, "/")
 	content, there := f.files[name]
 	switch {
-	case !ok || !there || sha != f.commit:
+	case !ok || !there || sha != f.commit && sha != f.branch:
 		f.refuse(w, http.StatusNotFound, "EntryNotFound")
 		return
 	case f.gated && !authorized:
@@ -160,6 +161,10 @@ func (f *fakeHub) serveStorage(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	broken := f.broken[r.URL.Path] > 0
 	f.broken[r.URL.Path]--
+	silent := f.silent[r.URL.Path] > 0
+	if silent {
+		f.silent[r.URL.Path]--
+	}
 	if f.corrupt > 0 {
 		f.corrupt--
 		content = strings.Repeat("!", len(content))
@@ -170,15 +175,19 @@ func (f *fakeHub) serveStorage(w http.ResponseWriter, r *http.Request) {
 		r.Header.Del("Range")
 	}
 	if broken {
-		w = &breaking{ResponseWriter: w, left: len(content) / 4}
+		w = &breaking{ResponseWriter: w, left: len(content) / 4, end: func() { panic(http.ErrAbortHandler) }}
+	}
+	if silent {
+		w = &breaking{ResponseWriter: w, left: len(content) / 4, end: func() { <-r.Context().Done(); panic(http.ErrAbortHandler) }}
 	}
 	http.ServeContent(w, r, "", time.Time{}, strings.NewReader(content))
 }
 
-// breaking closes the connection in the midst of the content.
+// breaking ends an answer in the midst of its content.
 type breaking struct {
 	http.ResponseWriter
 	left int
+	end  func()
 }
 
 func (b *breaking) Write(p []byte) (int, error) {
@@ -190,7 +199,7 @@ func (b *breaking) Write(p []byte) (int, error) {
 		if err := http.NewResponseController(b.ResponseWriter).Flush(); err != nil {
 			return n, err
 		}
-		panic(http.ErrAbortHandler)
+		b.end()
 	}
 	return n, nil
 }

@@ -389,3 +389,21 @@ func TestResolveHostileNames(t *testing.T) {
 		}
 	}
 }
+
+// A connection that is silent is given up, and the download goes on by another.
+func TestDownloadStalls(t *testing.T) {
+	f := newFakeHub(t, hfFiles())
+	f.silent = map[string]int{"/blob/model.safetensors": 1}
+	c, err := newClient(Options{}, time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.stall = 50 * time.Millisecond
+	dir, err := c.snapshot(t.Context(), reference{repo: "org/model", revision: "main"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if readTree(t, dir)["model.safetensors"] != weights || f.count("/blob/model.safetensors bytes=") != 1 {
+		t.Errorf("requests %v", f.requests)
+	}
+}
