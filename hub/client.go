@@ -301,6 +301,10 @@ func (c *client) retry(ctx context.Context, try func() (further bool, err error)
 		if errors.As(err, &unknown) && unknown.IsNotFound {
 			return err // most likely no network at all
 		}
+		var dial *net.OpError
+		if errors.As(err, &dial) && dial.Op == "dial" && tries >= 2 {
+			return err // waiting for an address that doesn't answer takes long
+		}
 		if further {
 			tries, pause = 1, c.pause
 		}

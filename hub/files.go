@@ -19,18 +19,31 @@ type layout struct {
 	pickles     []string
 }
 
-// layouts in the order in which clip.Load looks for them.
-var layouts = []layout{
-	{
+// Layouts in the order in which clip.Load looks for them, and with its names.
+// Weights of Hugging Face's names are open_clip's where there is no config.json.
+var (
+	openclip = layout{
 		config:      "open_clip_config.json",
-		safetensors: []string{"open_clip_model.safetensors", "open_clip_model.safetensors.index.json"},
-		pickles:     []string{"open_clip_pytorch_model.bin", "open_clip_pytorch_model.bin.index.json"},
-	},
-	{
+		safetensors: []string{"open_clip_model.safetensors", "open_clip_model.safetensors.index.json", "open_clip_pytorch_model.safetensors"},
+		pickles:     []string{"open_clip_pytorch_model.bin", "open_clip_pytorch_model.bin.index.json", "open_clip_pytorch_model.pth"},
+	}
+	huggingFace = layout{
 		config:      "config.json",
 		safetensors: []string{"model.safetensors", "model.safetensors.index.json"},
 		pickles:     []string{"pytorch_model.bin", "pytorch_model.bin.index.json"},
-	},
+	}
+	layouts = []layout{openclip, huggingFace}
+)
+
+// of gives the layouts that a repository with these files may have.
+func of(names []string) []layout {
+	if slices.Contains(names, huggingFace.config) {
+		return layouts
+	}
+	either := openclip
+	either.safetensors = slices.Concat(openclip.safetensors, huggingFace.safetensors)
+	either.pickles = slices.Concat(openclip.pickles, huggingFace.pickles)
+	return []layout{either}
 }
 
 // small are the files beside the weights that a model may need: image
@@ -54,7 +67,7 @@ func choose(names []string) ([]string, error) {
 		func(l layout) []string { return l.safetensors },
 		func(l layout) []string { return l.pickles },
 	} {
-		for _, l := range layouts {
+		for _, l := range of(names) {
 			if !slices.Contains(names, l.config) {
 				continue
 			}

@@ -106,12 +106,13 @@ func TestResolveChooses(t *testing.T) {
 			[]string{"open_clip_config.json", "open_clip_pytorch_model.bin", "config.json", "model.safetensors"},
 			[]string{"config.json", "model.safetensors"},
 		},
-		"pickle":           {[]string{"config.json", "pytorch_model.bin", "flax_model.msgpack"}, []string{"config.json", "pytorch_model.bin"}},
-		"open_clip pickle": {[]string{"open_clip_config.json", "open_clip_pytorch_model.bin"}, []string{"open_clip_config.json", "open_clip_pytorch_model.bin"}},
-		"sentencepiece":    {[]string{"config.json", "model.safetensors", "spiece.model"}, []string{"config.json", "model.safetensors", "spiece.model"}},
-		"weights only":     {[]string{"model.safetensors"}, nil},
-		"config only":      {[]string{"config.json", "open_clip_config.json"}, nil},
-		"nothing":          {nil, nil},
+		"pickle":                     {[]string{"config.json", "pytorch_model.bin", "flax_model.msgpack"}, []string{"config.json", "pytorch_model.bin"}},
+		"open_clip pickle":           {[]string{"open_clip_config.json", "open_clip_pytorch_model.bin"}, []string{"open_clip_config.json", "open_clip_pytorch_model.bin"}},
+		"open_clip with other names": {[]string{"open_clip_config.json", "pytorch_model.bin"}, []string{"open_clip_config.json", "pytorch_model.bin"}},
+		"sentencepiece":              {[]string{"config.json", "model.safetensors", "spiece.model"}, []string{"config.json", "model.safetensors", "spiece.model"}},
+		"weights only":               {[]string{"model.safetensors"}, nil},
+		"config only":                {[]string{"config.json", "open_clip_config.json"}, nil},
+		"nothing":                    {nil, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := choose(c.files)
