@@ -132,7 +132,7 @@ type Suite struct {
 	Name      string `yaml:"name"`
 	Role      Role   `yaml:"role"` // shifts and zero-shot suites are averaged by role
 	Source    Source `yaml:"source"`
-	Classes   List   `yaml:"classes"`    // finetune (same classes as training), folder (the suite's own), or a list or file; empty = by role
+	Classes   List   `yaml:"classes"`    // finetune (same classes as training), folder (the suite's own), texts (those of pairs), or a list or file; empty = by role
 	Templates List   `yaml:"templates"`  // empty = eval.templates
 	ClassMask List   `yaml:"class_mask"` // classes that compete: empty = all, present = those with images here, or a list or file
 }

@@ -33,7 +33,7 @@ func (c *Config) CheckFiles() error {
 		key := fmt.Sprintf("eval.suites[%d]", i)
 		v.exists(key+".source.path", s.Source.Path)
 		v.exists(key+".templates", s.Templates.Ref)
-		if s.Classes.Ref != ClassesFinetune && s.Classes.Ref != ClassesFolder {
+		if s.Classes.Ref != ClassesFinetune && s.Classes.Ref != ClassesFolder && s.Classes.Ref != ClassesTexts {
 			v.exists(key+".classes", s.Classes.Ref)
 		}
 		if s.ClassMask.Ref != MaskPresent {

@@ -20,7 +20,7 @@ var floors = map[string]int{
 	"captioner": 5, "internal/cliptest": 5,
 	"anchor": 6, "eval": 6, "pretrain": 6,
 	"finetune": 7, "report": 7,
-	"pipeline": 8, "serve": 8,
+	"pipeline": 8, "results": 8, "serve": 8,
 	"internal/cli": 9,
 	"cmd/arf":      10,
 }

@@ -32,6 +32,8 @@ func commands(s *settings) []*cobra.Command {
 			"  arf eval configs/own-data.yaml", pipeline.Evaluate),
 		newInterpolate(s),
 		newReport(),
+		newCompare(),
+		newResults(),
 		newData(),
 		newPretrain(s),
 		newDoctor(s),
