@@ -331,6 +331,9 @@ anchors:
 	}{
 		{"all there", "threads=1", ""},
 		{"misspelt model", "model=" + dir + "/modle", "model: " + dir + "/modle does not exist"},
+		{"misspelt relative model", "model=./modle", "model: ./modle does not exist"},
+		{"model of the hub", "model=org/name@v1.0", ""},
+		{"model of the hub for sure", "model=hf-hub:org/name", ""},
 		{"pattern in a missing folder", "data.pool.path=" + dir + "/pol/*.tar", "data.pool.path: " + dir + "/pol does not exist"},
 		{"unused pool", "data.pool.path=nowhere", "data.pool.path: nowhere does not exist"},
 		{"class keyword", "eval.suites=[{name: a, role: id, source: {path: " + dir + "/train}, classes: finetune, class_mask: present}]", ""},

@@ -91,7 +91,7 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 	if err := restart(dir, inputs); err != nil {
 		return err
 	}
-	model, err := clip.Load(r.cfg.Model, r.device)
+	model, err := clip.Load(r.model, r.device)
 	if err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func (r *run) pairsFrom(ctx context.Context, s config.PairSource) error {
 	if r.data.pool == nil {
 		return fmt.Errorf("data.pool is not set; methods with retrieved pairs (flyp+ita, arf) need a pool of image-text pairs")
 	}
-	model, err := clip.Load(r.cfg.Model, r.device)
+	model, err := clip.Load(r.model, r.device)
 	if err != nil {
 		return err
 	}

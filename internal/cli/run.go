@@ -57,7 +57,7 @@ func (f *runFlags) run(cmd *cobra.Command, s *settings, path string, last pipeli
 	}
 	o := pipeline.Options{Version: version(), Command: strings.Join(os.Args, " "), Out: os.Stdout}
 	if !f.quiet {
-		o.Stage = stages()
+		o.Stage, o.Fetch = stages(), downloads()
 		o.Training = func(name string, steps int) func(train.Metrics) { return newProgress(name, steps).step }
 	}
 	if err := pipeline.Run(cmd.Context(), cfg, last, o); err != nil {
