@@ -36,6 +36,14 @@ type Result struct {
 	StandardError        float64  `json:"standard_error"`
 	StandardErrorByClass *float64 `json:"standard_error_by_class"`
 
+	// MainMetric names the metric that the suite's papers report.
+	MainMetric string `json:"main_metric"`
+	Border     int    `json:"border_crop,omitempty"` // pixels that were cut off each side
+	Precision  string `json:"precision,omitempty"`   // of the towers
+	// Confusions are the mistakes, the most frequent first; in a file of their
+	// own (SaveConfusions).
+	Confusions []Confusion `json:"-"`
+
 	Role     string                 `json:"role"`
 	PerClass map[string]ClassResult `json:"per_class"`
 	Method   string                 `json:"method"`          // set by the caller
@@ -53,8 +61,17 @@ type Metrics struct {
 
 // ClassResult is one class's share.
 type ClassResult struct {
-	N    int      `json:"n"`
-	Acc1 *float64 `json:"acc1"` // nil without images
+	Prompt string   `json:"prompt,omitempty"` // its name in prompts, where that isn't the key
+	N      int      `json:"n"`
+	Acc1   *float64 `json:"acc1"` // nil without images
+}
+
+// Main is the value of MainMetric.
+func (r *Result) Main() float64 {
+	if r.MainMetric == MeanPerClassRecall {
+		return r.Metrics.MeanPerClassRecall
+	}
+	return r.Metrics.Acc1
 }
 
 // Save writes the JSON atomically and makes the folder.
