@@ -72,3 +72,30 @@ func (r *Result) SaveConfusions(path string) error {
 	}
 	return nil
 }
+
+// LoadConfusions reads the mistakes that SaveConfusions wrote.
+func LoadConfusions(path string) ([]Confusion, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r := csv.NewReader(f)
+	r.FieldsPerRecord = 3
+	lines, err := r.ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	var out []Confusion
+	for i, line := range lines {
+		if i == 0 || line[0] == line[1] {
+			continue
+		}
+		n, err := strconv.Atoi(line[2])
+		if err != nil {
+			return nil, fmt.Errorf("%s: line %d: %q isn't a number", path, i+1, line[2])
+		}
+		out = append(out, Confusion{line[0], line[1], n})
+	}
+	return out, nil
+}

@@ -40,9 +40,10 @@ type Options struct {
 	Progress func(done, total int) // images of all datasets; may be nil
 	// Prompts reports the classes whose prompts have been encoded; may be nil.
 	Prompts func(done, total int)
-	// Done gets each suite's result as soon as its dataset is through, so that
-	// it can be saved; an error ends the evaluation. May be nil.
-	Done func(*Result) error
+	// Done gets each suite's result, with the suite's place in the list, as soon
+	// as its dataset is through, so that it can be saved; an error ends the
+	// evaluation. May be nil.
+	Done func(suite int, r *Result) error
 	Log  *slog.Logger // gets broken images; nil is slog.Default
 }
 
@@ -122,6 +123,12 @@ func (p *pass) label() error {
 		keep := false
 		for k, s := range p.suites {
 			class := sample.Class
+			if s.ByLabel {
+				if sample.Label < 0 || sample.Label >= len(s.Classes) {
+					return fmt.Errorf("suite %s: image %s has the label %d; want a number of its %d classes", s.Name, sample.Key, sample.Label, len(s.Classes))
+				}
+				class = s.Classes[sample.Label].Name
+			}
 			if name, ok := s.Alias[class]; ok {
 				class = name
 			}
@@ -184,12 +191,12 @@ func (e *Evaluator) Evaluate(ctx context.Context, model *clip.Model, head *Head)
 	}
 	texts := &classFeatures{model: model, precision: e.o.Precision, progress: e.o.Prompts, of: map[string][]float32{}}
 	runs := make(map[*suite]*run, len(e.suites))
-	for _, s := range e.suites {
+	for i, s := range e.suites {
 		r, err := e.begin(ctx, texts, s, head)
 		if err != nil {
 			return nil, fmt.Errorf("suite %s: %w", s.Name, err)
 		}
-		runs[s] = r
+		r.place, runs[s] = i, r
 	}
 	total, done := 0, 0
 	for _, p := range e.passes {
@@ -226,7 +233,7 @@ func (e *Evaluator) finish(r *run) (err error) {
 	if e.o.Done == nil {
 		return nil
 	}
-	return e.o.Done(r.out)
+	return e.o.Done(r.place, r.out)
 }
 
 // run is one model on one suite.
@@ -239,6 +246,7 @@ type run struct {
 	broken     int
 	activation string
 	out        *Result
+	place      int // in the evaluator's list
 }
 
 func (e *Evaluator) begin(ctx context.Context, texts *classFeatures, s *suite, head *Head) (*run, error) {

@@ -40,6 +40,8 @@ type Result struct {
 	MainMetric string `json:"main_metric"`
 	Border     int    `json:"border_crop,omitempty"` // pixels that were cut off each side
 	Precision  string `json:"precision,omitempty"`   // of the towers
+	// Inputs is a hash of all that the numbers depend on; set by the caller.
+	Inputs string `json:"inputs,omitempty"`
 	// Confusions are the mistakes, the most frequent first; in a file of their
 	// own (SaveConfusions).
 	Confusions []Confusion `json:"-"`
@@ -76,6 +78,31 @@ func (r *Result) Main() float64 {
 
 // Save writes the JSON atomically and makes the folder.
 func (r *Result) Save(path string) error { return save(path, r) }
+
+// LoadResult reads what Save wrote, without confusions.
+func LoadResult(path string) (*Result, error) {
+	r := &Result{}
+	if err := load(path, r); err != nil {
+		return nil, err
+	}
+	for _, v := range []float64{r.Metrics.Acc1, r.Metrics.MeanPerClassRecall} {
+		if !(v >= 0 && v <= 1) {
+			return nil, fmt.Errorf("%s: an accuracy of %v; want a share between 0 and 1", path, v)
+		}
+	}
+	return r, nil
+}
+
+func load(path string, v any) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("%s: not a result of an evaluation: %w", path, err)
+	}
+	return nil
+}
 
 func save(path string, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")

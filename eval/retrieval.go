@@ -42,6 +42,7 @@ type RetrievalResult struct {
 	Activation string `json:"activation"`
 	Precision  string `json:"precision,omitempty"`
 	MainMetric string `json:"main_metric"`
+	Inputs     string `json:"inputs,omitempty"` // set by the caller
 	Role       string `json:"role"`
 }
 
@@ -60,6 +61,24 @@ func (m RetrievalMetrics) MarshalJSON() ([]byte, error) {
 		out[fmt.Sprintf("text_retrieval_recall@%d", k)] = m.Text[i]
 	}
 	return json.Marshal(out)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (m *RetrievalMetrics) UnmarshalJSON(data []byte) error {
+	var in map[string]float64
+	if err := json.Unmarshal(data, &in); err != nil {
+		return err
+	}
+	for i, k := range RecallAt {
+		m.Image[i], m.Text[i] = in[fmt.Sprintf("image_retrieval_recall@%d", k)], in[fmt.Sprintf("text_retrieval_recall@%d", k)]
+	}
+	return nil
+}
+
+// LoadRetrievalResult reads what Save wrote.
+func LoadRetrievalResult(path string) (*RetrievalResult, error) {
+	r := &RetrievalResult{}
+	return r, load(path, r)
 }
 
 // Save writes the JSON atomically and makes the folder.

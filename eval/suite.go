@@ -49,6 +49,9 @@ type Suite struct {
 	// Alias gives the name of a class for what the dataset calls it, where that
 	// differs, as for ImageNetV2's numbered folders.
 	Alias map[string]string
+	// ByLabel matches images to Classes by their label rather than by class
+	// name, where names occur twice in the data.
+	ByLabel bool
 	// Border is how many pixels are cut off each side of the images.
 	Border int
 	// Metric is the one that the suite's papers report: Acc1 (also "") or
