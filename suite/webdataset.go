@@ -85,7 +85,7 @@ func (s *Suite) discover(root string) ([]Set, error) {
 		}
 		set := Set{
 			Name: strings.TrimPrefix(name, "wds_"), Title: name, Role: "zero-shot", Kind: WebDataset, Paths: []string{name},
-			Templates: s.Templates, Metric: eval.Acc1, Layout: webDatasetLayout,
+			Templates: s.Templates, Metric: eval.Acc1, Layout: WebDatasetLayout,
 		}
 		if m, ok := s.Metrics[name]; ok {
 			set.Metric = m
@@ -93,9 +93,10 @@ func (s *Suite) discover(root string) ([]Set, error) {
 		sets = append(sets, set)
 	}
 	if len(sets) == 0 {
-		sets = []Set{{Name: strings.TrimSuffix(s.Discover, "_*"), Title: s.Title, Role: "zero-shot", Kind: WebDataset, Paths: []string{s.Discover}, Layout: webDatasetLayout}}
+		sets = []Set{{Name: strings.TrimSuffix(s.Discover, "_*"), Title: s.Title, Role: "zero-shot", Kind: WebDataset, Paths: []string{s.Discover}, Layout: WebDatasetLayout}}
 	}
 	return sets, nil
 }
 
-const webDatasetLayout = "test/nshards.txt, test/0.tar …, classnames.txt, zeroshot_classification_templates.txt; for captions dataset_type.txt"
+// WebDatasetLayout is clip_benchmark's, in words.
+const WebDatasetLayout = "test/nshards.txt, test/0.tar …, classnames.txt, zeroshot_classification_templates.txt; for captions dataset_type.txt"
