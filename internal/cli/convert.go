@@ -22,15 +22,15 @@ func newConvert(s *settings) *cobra.Command {
 		Long: `Read a CLIP and write it into the folder OUT, in the layout of Hugging Face
 (CLIPModel.from_pretrained) or of open_clip (create_model, "local-dir:OUT").
 
-IN is a folder in either layout (safetensors or .bin, whole or in shards), a
-model of the Hugging Face hub (organisation/name, with @revision if not main), or
-a checkpoint file: open_clip's training .pt or OpenAI's .pt. A checkpoint file
+IN is a folder in either layout (safetensors or .bin, whole or in shards), or a
+checkpoint file: open_clip's training .pt or OpenAI's .pt; or a model of the
+Hugging Face hub (organisation/name), which is fetched. A checkpoint file
 doesn't say everything; what is guessed is printed, and --architecture says it
 instead. Weights keep their number type unless --dtype says otherwise; the same
 type and layout give back the same bits.`,
 		Example: `  arf convert ViT-B-32.pt clip-vit-base-patch32 --layout hf
   arf convert epoch_32.pt out --architecture ViT-B-32-quickgelu --layout openclip --dtype bf16
-  arf convert openai/clip-vit-large-patch14 clip-336 --image-size 336`,
+  arf convert clip-vit-large-patch14 clip-336 --image-size 336`,
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o := clip.ConvertOptions{
@@ -47,13 +47,13 @@ type and layout give back the same bits.`,
 			if _, err := s.engine(); err != nil { // --threads
 				return err
 			}
-			ref, out := args[0], args[1]
-			in, err := findModel(cmd.Context(), ref)
+			in, err := findModel(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
+			out := args[1]
 			o.Save.Card = &clip.Card{
-				Name: filepath.Base(filepath.Clean(out)), BaseModel: ref, License: clip.License(in), Command: strings.Join(os.Args, " "),
+				Name: filepath.Base(filepath.Clean(out)), BaseModel: args[0], License: clip.License(in), Command: strings.Join(os.Args, " "),
 			}
 			m, saved, err := clip.Convert(in, out, o)
 			if err != nil {
