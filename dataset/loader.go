@@ -19,6 +19,8 @@ import (
 type Options struct {
 	BatchSize  int
 	Preprocess imaging.Preprocess
+	// Border is how many pixels are cut off each side before anything else.
+	Border int
 	// Augment's zero value is evaluation's resize and crop.
 	Augment imaging.Augment
 	// Shuffle draws a new order of all samples each epoch, from Seed; of a [Mix]
@@ -306,6 +308,9 @@ func (l *Loader) load(dst []uint8, index int, rng *rand.Rand) (Sample, error) {
 	}
 	image, err := l.o.Preprocess.Decode(sample.Image)
 	sample.Image = nil
+	if err == nil {
+		image, err = image.WithoutBorder(l.o.Border)
+	}
 	if err != nil {
 		return sample, err
 	}
