@@ -9,6 +9,7 @@ package clip
 
 import (
 	"fmt"
+	"math"
 
 	"arf/nn"
 )
@@ -32,6 +33,12 @@ type VisionConfig struct {
 	Layers    int
 	MLPWidth  int
 	Eps       float64 // of LayerNorm
+	// What a few of open_clip's ViTs do otherwise than CLIP's. Left out of
+	// Hash where it isn't used, so that other models' hashes stay.
+	LayerScale    float64 `json:",omitempty"` // initial factor of each block's branches; 0: there is none
+	NoPreNorm     bool    `json:",omitempty"` // no LayerNorm before the first block
+	Pooling       Pooling `json:",omitempty"` // "" for the class token, or MeanPooling
+	NormAfterPool bool    `json:",omitempty"` // the last LayerNorm comes after MeanPooling, not before
 
 	// ModifiedResNet: blocks of the four stages, such as 3, 4, 6, 3 in RN50.
 	ResNetLayers []int
@@ -53,10 +60,27 @@ type TextConfig struct {
 	// first EOS, as OpenAI's and open_clip's code and old Hugging Face configs
 	// (eos_token_id 2) do.
 	ArgmaxPooling bool
+	// What a few of open_clip's text towers do otherwise than CLIP's.
+	LayerScale  float64 `json:",omitempty"` // as VisionConfig's
+	NonCausal   bool    `json:",omitempty"` // every token sees every other, padding too
+	LastPooling bool    `json:",omitempty"` // the feature is the last position's, padding or not
+	StripEOS    bool    `json:",omitempty"` // the tokenizer's end token becomes PadID
 }
+
+// Pooling says what of a ViT's tokens stands for the image.
+type Pooling string
+
+// MeanPooling averages the patches, without the class token.
+const MeanPooling Pooling = "avg"
 
 // IsResNet tells which of the two image towers it is.
 func (c VisionConfig) IsResNet() bool { return len(c.ResNetLayers) > 0 }
+
+// setActivation sets both towers'.
+func (c *Config) setActivation(a nn.Activation) {
+	c.Text.Activation = a
+	c.Vision.Activation = a
+}
 
 // Check names the first field that can't make a model.
 func (c Config) Check() error {
@@ -81,6 +105,11 @@ func (c Config) Check() error {
 	}
 	if err := c.Text.Activation.Check(); err != nil {
 		return fmt.Errorf("text: %w", err)
+	}
+	for _, s := range []float64{c.Text.LayerScale, c.Vision.LayerScale} {
+		if !(s >= 0) || math.IsInf(s, 0) {
+			return fmt.Errorf("ls_init_value is %g, want a positive number, or none", s)
+		}
 	}
 	if c.Vision.IsResNet() {
 		if len(c.Vision.ResNetLayers) != 4 {
@@ -107,6 +136,9 @@ func (c Config) Check() error {
 	}
 	if c.Vision.Layers <= 0 || c.Vision.Layers > 1<<8 || c.Vision.MLPWidth <= 0 || c.Vision.MLPWidth > 1<<18 {
 		return fmt.Errorf("vision layers %d and mlp width %d: want 1 to %d and 1 to %d", c.Vision.Layers, c.Vision.MLPWidth, 1<<8, 1<<18)
+	}
+	if p := c.Vision.Pooling; p != "" && p != MeanPooling {
+		return fmt.Errorf("vision pool_type %q is not supported; supported are %q and %q", p, "tok", MeanPooling)
 	}
 	if !(c.Vision.Eps > 0) {
 		return fmt.Errorf("vision layer_norm_eps is %g, want a positive number", c.Vision.Eps)

@@ -3,6 +3,7 @@ package clip
 import (
 	"math"
 
+	"arf/checkpoint"
 	"arf/imaging"
 	"arf/nn"
 	"arf/text"
@@ -21,6 +22,10 @@ type Model struct {
 	Config     Config
 	Tokenizer  text.Tokenizer
 	Preprocess imaging.Preprocess
+	Source     Source // set by Load
+
+	hubTokenizer string             // hf_tokenizer_name of open_clip's config, or ""
+	counters     checkpoint.Tensors // num_batches_tracked of open_clip's batch norms, for Save
 }
 
 // MaxLogitScale bounds LogitScale: e to it is 100 (Radford et al. 2021, §2.5).

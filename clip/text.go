@@ -28,20 +28,23 @@ func newTextTransformer(c TextConfig) *TextTransformer {
 		config:     c,
 	}
 	for range c.Layers {
-		t.Blocks = append(t.Blocks, nn.NewBlock(c.Width, c.MLPWidth, c.Heads, c.Activation, c.Eps))
+		t.Blocks = append(t.Blocks, newBlock(c.Width, c.MLPWidth, c.Heads, c.Activation, c.Eps, c.LayerScale))
 	}
 	return t
 }
 
 // Forward maps token ids, rows of any length up to the context, to features
-// [B, width]. Rows are padded to the longest only: what follows the
-// end-of-text token can't change its feature, as attention is causal.
+// [B, width]. Rows of a causal tower are padded to the longest only: what
+// follows the end-of-text token can't change its feature.
 func (t *TextTransformer) Forward(ids [][]int32) *torch.Tensor {
 	d := t.FinalNorm.Weight.Device()
 	tokens, ends, length := t.pad(ids)
 	x := t.Embeddings.Token.Forward(torch.From(d, tokens, len(ids), length)).
 		Add(t.Embeddings.Position.Weight.Narrow(0, 0, length))
-	mask := nn.CausalMask(d, length)
+	var mask *torch.Tensor
+	if !t.config.NonCausal {
+		mask = nn.CausalMask(d, length)
+	}
 	for _, block := range t.Blocks {
 		x = block.Forward(x, mask)
 	}
@@ -57,6 +60,9 @@ func (t *TextTransformer) pad(ids [][]int32) (tokens, ends []int64, length int) 
 		}
 		length = max(length, len(row))
 	}
+	if t.config.NonCausal || t.config.LastPooling {
+		length = t.config.ContextLength
+	}
 	tokens, ends = make([]int64, len(ids)*length), make([]int64, len(ids))
 	for i, row := range ids {
 		out := tokens[i*length : (i+1)*length]
@@ -65,6 +71,9 @@ func (t *TextTransformer) pad(ids [][]int32) (tokens, ends []int64, length int) 
 		}
 		end, greatest := -1, int32(-1)
 		for j, id := range row {
+			if t.config.StripEOS && j == len(row)-1 {
+				continue // Encode's rows end in it
+			}
 			out[j] = int64(id)
 			if t.config.ArgmaxPooling && id > greatest {
 				end, greatest = j, id
@@ -72,6 +81,9 @@ func (t *TextTransformer) pad(ids [][]int32) (tokens, ends []int64, length int) 
 			if !t.config.ArgmaxPooling && int(id) == t.config.EOS && end < 0 {
 				end = j
 			}
+		}
+		if t.config.LastPooling {
+			end = length - 1
 		}
 		ends[i] = int64(max(end, 0)) // the reference's argmax of all-false is 0 too
 	}

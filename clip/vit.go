@@ -8,9 +8,10 @@ import (
 // VisionTransformer is CLIP's ViT (openai/CLIP, model.py).
 type VisionTransformer struct {
 	Embeddings *VisionEmbeddings `weight:"embeddings"`
-	PreNorm    *nn.LayerNorm     `weight:"pre_layrnorm"` // spelt so in Hugging Face's weights
+	PreNorm    *nn.LayerNorm     `weight:"pre_layrnorm"` // spelt so in Hugging Face's weights; nil with NoPreNorm
 	Blocks     []*nn.Block       `weight:"encoder.layers"`
 	PostNorm   *nn.LayerNorm     `weight:"post_layernorm"`
+	config     VisionConfig
 }
 
 // VisionEmbeddings cuts the image into patches and adds the class token and positions.
@@ -28,12 +29,24 @@ func newVisionTransformer(c VisionConfig) *VisionTransformer {
 			Patch:    nn.NewConv2D(3, c.Width, c.PatchSize, c.PatchSize, 0),
 			Position: nn.NewEmbedding(1+grid*grid, c.Width),
 		},
-		PreNorm: nn.NewLayerNorm(c.Width, c.Eps), PostNorm: nn.NewLayerNorm(c.Width, c.Eps),
+		PostNorm: nn.NewLayerNorm(c.Width, c.Eps),
+		config:   c,
+	}
+	if !c.NoPreNorm {
+		v.PreNorm = nn.NewLayerNorm(c.Width, c.Eps)
 	}
 	for range c.Layers {
-		v.Blocks = append(v.Blocks, nn.NewBlock(c.Width, c.MLPWidth, c.Heads, c.Activation, c.Eps))
+		v.Blocks = append(v.Blocks, newBlock(c.Width, c.MLPWidth, c.Heads, c.Activation, c.Eps, c.LayerScale))
 	}
 	return v
+}
+
+func newBlock(width, hidden, heads int, activation nn.Activation, eps, layerScale float64) *nn.Block {
+	b := nn.NewBlock(width, hidden, heads, activation, eps)
+	if layerScale > 0 {
+		b.Scale1, b.Scale2 = nn.NewLayerScale(width, layerScale), nn.NewLayerScale(width, layerScale)
+	}
+	return b
 }
 
 // Tokens maps pixels [B, 3, H, W] to the last block's output [B, 1+patches, width].
@@ -41,14 +54,25 @@ func (v *VisionTransformer) Tokens(pixels *torch.Tensor) *torch.Tensor {
 	patches := v.Embeddings.Patch.Forward(pixels).Flatten(2, 3).Transpose(1, 2)
 	b, width := patches.Dim(0), patches.Dim(2)
 	class := v.Embeddings.Class.Reshape(1, 1, width).Expand(b, 1, width).Cast(patches.DType())
-	x := v.PreNorm.Forward(torch.Cat(1, class, patches).Add(v.Embeddings.Position.Weight))
+	x := torch.Cat(1, class, patches).Add(v.Embeddings.Position.Weight)
+	if v.PreNorm != nil {
+		x = v.PreNorm.Forward(x)
+	}
 	for _, block := range v.Blocks {
 		x = block.Forward(x, nil)
 	}
 	return x
 }
 
-// Forward maps pixels to the normalised class token [B, width].
+// Forward maps pixels to the normalised class token, or mean patch, [B, width].
 func (v *VisionTransformer) Forward(pixels *torch.Tensor) *torch.Tensor {
-	return v.PostNorm.Forward(v.Tokens(pixels).Select(1, 0))
+	x := v.Tokens(pixels)
+	if v.config.Pooling == "" {
+		return v.PostNorm.Forward(x.Select(1, 0))
+	}
+	patches := x.Narrow(1, 1, x.Dim(1)-1)
+	if v.config.NormAfterPool {
+		return v.PostNorm.Forward(patches.MeanDim(1, false))
+	}
+	return v.PostNorm.Forward(patches).MeanDim(1, false)
 }

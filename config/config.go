@@ -11,7 +11,7 @@ package config
 type Config struct {
 	Name      string    `yaml:"name"`      // names the run folder, <output>/<name>
 	Output    string    `yaml:"output"`    // folder of the run folders
-	Model     string    `yaml:"model"`     // pretrained CLIP: a folder in Hugging Face's or open_clip's layout
+	Model     string    `yaml:"model"`     // pretrained CLIP: a folder or checkpoint file, or organisation/name[@revision] of the Hugging Face hub
 	Methods   []Method  `yaml:"methods"`   // what to train and compare
 	Seeds     []int     `yaml:"seeds"`     // one training run a method and seed
 	Device    string    `yaml:"device"`    // auto, cpu, cuda or cuda:N; auto takes the first GPU, else the CPU
@@ -137,7 +137,7 @@ type Suite struct {
 	Name      string `yaml:"name"`
 	Role      Role   `yaml:"role"` // shifts and zero-shot suites are averaged by role
 	Source    Source `yaml:"source"`
-	Classes   List   `yaml:"classes"`    // finetune (same classes as training), folder (the suite's own), or a list or file; empty = by role
+	Classes   List   `yaml:"classes"`    // finetune (same classes as training), folder (the suite's own), texts (those of pairs), or a list or file; empty = by role
 	Templates List   `yaml:"templates"`  // empty = eval.templates
 	ClassMask List   `yaml:"class_mask"` // classes that compete: empty = all, present = those with images here, or a list or file
 }

@@ -49,12 +49,33 @@ func (m *MLP) Forward(x *torch.Tensor) *torch.Tensor {
 	return m.FC2.Forward(m.Activation.Forward(m.FC1.Forward(x)))
 }
 
+// LayerScale multiplies channels by learnt factors that start small (Touvron
+// et al. 2021, Going deeper with image transformers).
+type LayerScale struct {
+	Weight *torch.Tensor `weight:"lambda1"` // [width]
+}
+
+// NewLayerScale makes one whose factors are all init.
+func NewLayerScale(width int, init float64) *LayerScale {
+	return &LayerScale{Weight: torch.Full(torch.CPU, init, width).Keep()}
+}
+
+// Forward keeps x's shape [..., width]; a nil LayerScale changes nothing.
+func (l *LayerScale) Forward(x *torch.Tensor) *torch.Tensor {
+	if l == nil {
+		return x
+	}
+	return x.Mul(l.Weight)
+}
+
 // Block is a pre-norm transformer block as in CLIP.
 type Block struct {
-	LN1  *LayerNorm `weight:"layer_norm1"`
-	Attn *Attention `weight:"self_attn"`
-	LN2  *LayerNorm `weight:"layer_norm2"`
-	MLP  *MLP       `weight:"mlp"`
+	LN1    *LayerNorm  `weight:"layer_norm1"`
+	Attn   *Attention  `weight:"self_attn"`
+	Scale1 *LayerScale `weight:"layer_scale1"` // nil in most models
+	LN2    *LayerNorm  `weight:"layer_norm2"`
+	MLP    *MLP        `weight:"mlp"`
+	Scale2 *LayerScale `weight:"layer_scale2"` // nil where Scale1 is
 }
 
 // NewBlock makes a block of the given sizes.
@@ -68,6 +89,6 @@ func NewBlock(width, hidden, heads int, activation Activation, eps float64) *Blo
 // Forward keeps x's shape [B, T, width]; mask as for Attention.
 func (b *Block) Forward(x, mask *torch.Tensor) *torch.Tensor {
 	h := b.LN1.Forward(x)
-	x = x.Add(b.Attn.Forward(h, h, mask))
-	return x.Add(b.MLP.Forward(b.LN2.Forward(x)))
+	x = x.Add(b.Scale1.Forward(b.Attn.Forward(h, h, mask)))
+	return x.Add(b.Scale2.Forward(b.MLP.Forward(b.LN2.Forward(x))))
 }

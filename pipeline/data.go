@@ -178,6 +178,11 @@ func openSuite(cfg *config.Config, s config.Suite, finetune []string) (eval.Suit
 	}
 	names := finetune
 	switch {
+	case s.Classes.Ref == config.ClassesTexts:
+		suite.Data = dataset.TextsAsClasses(suite.Data)
+		if names = dataset.Classes(suite.Data); len(names) == 0 {
+			return suite, fmt.Errorf("%s has no texts", s.Source.Path)
+		}
 	case s.Classes.Ref == config.ClassesFolder, s.Classes.IsZero() && s.Role == config.RoleZeroShot:
 		if names = dataset.Classes(suite.Data); len(names) == 0 {
 			return suite, fmt.Errorf("%s has no class names of its own; give them in classes", s.Source.Path)

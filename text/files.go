@@ -31,7 +31,8 @@ const maxFile = 256 << 20
 
 // Load reads the tokenizer of a model folder: tokenizer.json (WordPiece or
 // CLIP's BPE), or vocab.json with merges.txt (CLIP's BPE). contextLength 0
-// takes model_max_length of tokenizer_config.json.
+// takes model_max_length of tokenizer_config.json. The error is
+// fs.ErrNotExist where there's no tokenizer.
 func Load(dir string, contextLength int) (Tokenizer, error) {
 	files := map[string][]byte{}
 	for _, name := range Files() {
@@ -51,7 +52,7 @@ func Load(dir string, contextLength int) (Tokenizer, error) {
 		}
 	}
 	if files[tokenizerFile] == nil && (files[vocabFile] == nil || files[mergesFile] == nil) {
-		return nil, fmt.Errorf("load tokenizer: %s has neither %s nor %s with %s", dir, tokenizerFile, vocabFile, mergesFile)
+		return nil, fmt.Errorf("load tokenizer: %s has neither %s nor %s with %s: %w", dir, tokenizerFile, vocabFile, mergesFile, fs.ErrNotExist)
 	}
 	t, err := fromFiles(files, contextLength)
 	if err != nil {
@@ -84,6 +85,11 @@ func fromFiles(files map[string][]byte, contextLength int) (*tokenizer, error) {
 	}
 	t.context = contextLength
 	t.files = files
+	if _, ok := t.model.(*bpe); ok {
+		if err := bpeFiles(files); err != nil {
+			return nil, fmt.Errorf("%s: %w", tokenizerFile, err)
+		}
+	}
 	if err := t.writeNames(); err != nil {
 		return nil, err
 	}

@@ -72,6 +72,13 @@ func parse(content []byte, n names) (*tokenizer, error) {
 			return nil, fmt.Errorf("added_tokens: %w", err)
 		}
 		t.special[a.Content] = a.ID
+		if a.Normalized {
+			if s := t.normalize(a.Content); s != "" {
+				t.normalized = append(t.normalized, specialToken{s, a.ID})
+			}
+		} else {
+			t.raw = append(t.raw, specialToken{a.Content, a.ID})
+		}
 	}
 	find := func(token string) (int32, bool) {
 		id, ok := t.special[token]
@@ -98,13 +105,17 @@ func parse(content []byte, n names) (*tokenizer, error) {
 		}
 		t.pad = t.eos // as in CLIP
 	}
-	t.special[bos], t.special[eos] = t.bos, t.eos
-	for token := range t.special {
-		t.specialOrder = append(t.specialOrder, token)
+	for token, id := range map[string]int32{bos: t.bos, eos: t.eos} {
+		if _, listed := t.special[token]; !listed {
+			t.special[token] = id
+			t.raw = append(t.raw, specialToken{token, id})
+		}
 	}
-	slices.SortFunc(t.specialOrder, func(a, b string) int {
-		return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b))
-	})
+	for _, list := range [][]specialToken{t.raw, t.normalized} {
+		slices.SortFunc(list, func(a, b specialToken) int {
+			return cmp.Or(cmp.Compare(len(b.text), len(a.text)), strings.Compare(a.text, b.text))
+		})
+	}
 	return t, nil
 }
 
