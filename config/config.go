@@ -11,7 +11,7 @@ package config
 type Config struct {
 	Name      string    `yaml:"name"`      // names the run folder, <output>/<name>
 	Output    string    `yaml:"output"`    // folder of the run folders
-	Model     string    `yaml:"model"`     // pretrained CLIP: a folder in Hugging Face's or open_clip's layout
+	Model     string    `yaml:"model"`     // pretrained CLIP: a folder or checkpoint file, or organisation/name[@revision] of the Hugging Face hub
 	Methods   []Method  `yaml:"methods"`   // what to train and compare
 	Seeds     []int     `yaml:"seeds"`     // one training run a method and seed
 	Device    string    `yaml:"device"`    // auto, cpu, cuda or cuda:N; auto takes the first GPU, else the CPU

@@ -6,14 +6,20 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 )
+
+// hubID is the form of a model on the Hugging Face hub; package hub looks for it, here first.
+var hubID = regexp.MustCompile(`^(hf-hub:.*|[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(@[\w./-]+)?)$`)
 
 // CheckFiles reports every input of the run that doesn't exist, so that a run doesn't stop in its third hour over a
 // misspelt path. Like Validate it joins *Errors.
 func (c *Config) CheckFiles() error {
 	v := validator{origin: c.origin}
-	v.exists("model", c.Model)
+	if !hubID.MatchString(c.Model) {
+		v.exists("model", c.Model)
+	}
 	v.exists("data.finetune.path", c.Data.Finetune.Path)
 	v.exists("data.validation.path", c.Data.Validation.Path)
 	v.exists("data.classes", c.Data.Classes.Ref)

@@ -30,6 +30,7 @@ func commands(s *settings) []*cobra.Command {
 		newRun(s, "eval", "Evaluate every method and seed of a config",
 			"Write eval/<method>/seed-<s>/<suite>.json, feature drift and the WiSE-FT curve.\n"+steps,
 			"  arf eval configs/own-data.yaml", pipeline.Evaluate),
+		newConvert(s),
 		newInterpolate(s),
 		newReport(),
 		newData(),
