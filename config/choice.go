@@ -93,13 +93,28 @@ func (Precision) choices() []string { return []string{"auto", "bf16", "fp32"} }
 type SourceType string
 
 const (
-	SourceAuto        SourceType = ""             // by the path: folder, .csv or .tsv, .tar
+	SourceAuto        SourceType = ""             // by the path: folder, .csv or .tsv, .tar, .json, .parquet
 	SourceImageFolder SourceType = "image-folder" // <path>/<class name>/*.png
 	SourceCSV         SourceType = "csv"          // a table with a header
-	SourceWebDataset  SourceType = "webdataset"   // tars of key.jpg, key.txt, key.json
+	SourceWebDataset  SourceType = "webdataset"   // tars of key.jpg, key.txt, key.json, key.cls; also clip_benchmark's folders
+	SourceCoOp        SourceType = "coop"         // split_zhou_<Name>.json
+	SourceParquet     SourceType = "parquet"      // Hugging Face's Parquet files
 )
 
-func (SourceType) choices() []string { return []string{"", "image-folder", "csv", "webdataset"} }
+func (SourceType) choices() []string {
+	return []string{"", "image-folder", "csv", "webdataset", "coop", "parquet"}
+}
+
+// Half is a half of the classes, as in CoOp's base-to-new experiments.
+type Half string
+
+const (
+	HalfAll  Half = ""
+	HalfBase Half = "base" // the first half of the labels, rounded up
+	HalfNew  Half = "new"  // the rest
+)
+
+func (Half) choices() []string { return []string{"", "base", "new"} }
 
 // Query says which feature of a finetune image is compared with which feature of the pool's pairs.
 type Query string

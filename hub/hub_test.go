@@ -33,7 +33,7 @@ func TestResolveFetches(t *testing.T) {
 		t.Errorf("got %s, want %s", dir, want)
 	}
 	got := readTree(t, dir)
-	want := []string{"config.json", "merges.txt", "model.safetensors", "preprocessor_config.json", "tokenizer.json", "vocab.json"}
+	want := []string{"README.md", "config.json", "merges.txt", "model.safetensors", "preprocessor_config.json", "tokenizer.json", "vocab.json"}
 	if names := slices.Sorted(maps.Keys(got)); !slices.Equal(names, want) {
 		t.Errorf("files %v, want %v", names, want)
 	}

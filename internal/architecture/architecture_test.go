@@ -20,8 +20,8 @@ var floors = map[string]int{
 	"clip": 4, "corpus": 4, "train": 4,
 	"captioner": 5, "internal/cliptest": 5,
 	"anchor": 6, "eval": 6, "pretrain": 6,
-	"finetune": 7, "report": 7,
-	"pipeline": 8, "serve": 8,
+	"finetune": 7, "report": 7, "suite": 7,
+	"pipeline": 8, "results": 8,
 	"internal/cli": 9,
 	"cmd/arf":      10,
 }
