@@ -12,6 +12,7 @@ import (
 
 	"arf/checkpoint"
 	"arf/nn"
+	"arf/text"
 	"arf/torch"
 )
 
@@ -276,5 +277,36 @@ func TestParityFilesAreSmall(t *testing.T) {
 	})
 	if err != nil || total > 6<<20 {
 		t.Errorf("testdata has %d bytes (%v)", total, err)
+	}
+}
+
+// TestTextsAreCleanedAsTheLayoutDoes: open_clip's and OpenAI's programs resolve
+// HTML entities, Hugging Face's tokenizer doesn't.
+func TestTextsAreCleanedAsTheLayoutDoes(t *testing.T) {
+	tokenizer, err := text.CLIP(8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := New(Config{
+		EmbedDim: 2, Vision: VisionConfig{ImageSize: 4, PatchSize: 2, Width: 2, Layers: 1, Heads: 1, MLPWidth: 2, Activation: nn.GELU, Eps: 1e-5},
+		Text: TextConfig{ContextLength: 8, VocabSize: text.CLIPVocabSize, Width: 2, Layers: 1, Heads: 1, MLPWidth: 2, Activation: nn.GELU, Eps: 1e-5, EOS: text.CLIPVocabSize - 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Tokenizer = tokenizer
+	want := tokenizer.Encode("l'été")
+	for layout, cleaned := range map[Layout]bool{HuggingFace: false, OpenCLIP: true} {
+		dir := t.TempDir()
+		if err := m.SaveWith(dir, SaveOptions{Layout: layout}); err != nil {
+			t.Fatal(err)
+		}
+		again, err := Load(dir, torch.CPU)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := again.Tokenize([]string{"l&rsquo;&eacute;té"})[0]; slices.Equal(got, want) != cleaned {
+			t.Errorf("%s: %v, the clean text is %v", layout, got, want)
+		}
 	}
 }
