@@ -54,7 +54,7 @@ func TestLoadErrors(t *testing.T) {
 		{"nothing there", "wordpiece", without(tokenizerFile), "neither tokenizer.json nor"},
 		{"merges missing", "clip", without(tokenizerFile, mergesFile), "neither tokenizer.json nor"},
 		{"not JSON", "wordpiece", put(tokenizerFile, "{"), "tokenizer.json: unexpected end"},
-		{"empty JSON", "wordpiece", put(tokenizerFile, "{}"), "pre_tokenizer: missing"},
+		{"empty JSON", "wordpiece", put(tokenizerFile, "{}"), "model: missing"},
 		{"unigram", "wordpiece", replace(tokenizerFile, `"type": "WordPiece",
     "unk_token"`, `"type": "Unigram", "unk_token"`), `type "Unigram"`},
 		{"other normalizer", "wordpiece", replace(tokenizerFile, "BertNormalizer", "Nmt"), `normalizer: type "Nmt"`},
