@@ -44,7 +44,7 @@ func FuzzHFConfig(f *testing.F) {
 func FuzzOpenCLIPConfig(f *testing.F) {
 	for _, name := range []string{"vit_gelu_eos", "vit_quickgelu_argmax", "resnet"} {
 		golden, _ := readGolden(f, name)
-		data, err := golden.Config.openclip(imaging.CLIP(golden.Config.Vision.ImageSize))
+		data, err := golden.Config.openclip(imaging.CLIP(golden.Config.Vision.ImageSize), "")
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -55,17 +55,19 @@ func FuzzOpenCLIPConfig(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(shipped)
+	f.Add([]byte(`{"model_cfg": {"embed_dim": 1024, "vision_cfg": {"image_size": [336, 336], "layers": 32, "width": 1280, "head_width": 80, "patch_size": 14, "no_ln_pre": true, "pool_type": "avg", "final_ln_after_pool": true, "ls_init_value": 1e-4, "norm_kwargs": {"eps": 1e-6}}, "text_cfg": {"context_length": 32, "vocab_size": 32000, "hf_tokenizer_name": "bert-base-uncased", "tokenizer_kwargs": {"strip_sep_token": true}, "width": 1024, "heads": 16, "layers": 24, "pool_type": "last", "no_causal_mask": true, "pad_id": 3}}}`))
+	f.Add([]byte(`{"model_cfg": {"text_cfg": {"pool_type": "eos", "eos_id": 2}}}`))
 	f.Add([]byte(`{"model_cfg": {"embed_dim": 7, "vision_cfg": {"width": 49, "head_width": 7, "mlp_ratio": 2.3}, "text_cfg": {"mlp_ratio": 0.5}}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c, p, err := parseOpenCLIPConfig(data)
+		c, p, tokenizer, err := parseOpenCLIPConfig(data)
 		if err != nil || c.Check() != nil {
 			return
 		}
-		written, err := c.openclip(p)
+		written, err := c.openclip(p, tokenizer)
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, q, err := parseOpenCLIPConfig(written)
+		again, q, name, err := parseOpenCLIPConfig(written)
 		if err != nil {
 			t.Fatalf("%v: %s", err, written)
 		}
@@ -78,8 +80,8 @@ func FuzzOpenCLIPConfig(f *testing.F) {
 		if p.ResizeMode == "" {
 			p.ResizeMode = imaging.Shortest
 		}
-		if q != p {
-			t.Errorf("%+v comes back as %+v", p, q)
+		if q != p || name != tokenizer {
+			t.Errorf("%+v, %q come back as %+v, %q", p, tokenizer, q, name)
 		}
 	})
 }

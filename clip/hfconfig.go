@@ -91,6 +91,28 @@ func parseHFConfig(data []byte) (Config, error) {
 	}, nil
 }
 
+// checkHF is an error about what transformers' CLIPModel can't do.
+func (c Config) checkHF() error {
+	v, t := c.Vision, c.Text
+	for _, f := range []struct {
+		is   bool
+		what string
+	}{
+		{v.IsResNet(), "a ModifiedResNet"},
+		{v.LayerScale > 0 || t.LayerScale > 0, "LayerScale (ls_init_value)"},
+		{v.NoPreNorm, "a ViT without pre-norm (no_ln_pre)"},
+		{v.Pooling != "", "pooling " + string(v.Pooling) + " (pool_type)"},
+		{t.NonCausal, "a text tower without causal mask (no_causal_mask)"},
+		{t.LastPooling, "pooling of the last token (pool_type last)"},
+		{t.StripEOS, "a tokenizer without end token (strip_sep_token)"},
+	} {
+		if f.is {
+			return fmt.Errorf("the layout of Hugging Face's CLIPModel has no room for %s; use layout %q", f.what, OpenCLIP)
+		}
+	}
+	return nil
+}
+
 func (c Config) hf(bos int, dtype string) ([]byte, error) {
 	t, v := c.Text, c.Vision
 	eos := t.EOS

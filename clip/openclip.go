@@ -33,6 +33,8 @@ var blockRenames = []struct{ openclip, hf string }{
 	{".ln_2.", ".layer_norm2."},
 	{".mlp.c_fc.", ".mlp.fc1."},
 	{".mlp.c_proj.", ".mlp.fc2."},
+	{".ls_1.gamma", ".layer_scale1.lambda1"},
+	{".ls_2.gamma", ".layer_scale2.lambda1"},
 }
 
 // transposed weights are stored [in, out] in open_clip.
@@ -40,19 +42,53 @@ func transposed(hf string) bool {
 	return hf == "visual_projection.weight" || hf == "text_projection.weight"
 }
 
+// openclipName is what open_clip calls a tensor, or the tensor that it is packed in.
+func openclipName(hf string) string {
+	if match := projection.FindStringSubmatch(hf); match != nil && strings.Contains(hf, ".encoder.layers.") {
+		hf = match[1] + ".attn.in_proj_" + match[3]
+	}
+	for _, r := range blockRenames {
+		hf = strings.Replace(hf, r.hf, r.openclip, 1)
+	}
+	for _, r := range renames {
+		if rest, ok := strings.CutPrefix(hf, r.hf); ok {
+			return r.openclip + rest
+		}
+	}
+	return hf
+}
+
+// cleanOpenCLIP drops what isn't a weight and gives models with a text tower of
+// their own (custom_text) the usual names. OpenAI's archives are known by the
+// three numbers that theirs have beside the weights.
+func cleanOpenCLIP(tensors checkpoint.Tensors) (clean checkpoint.Tensors, openAI bool) {
+	clean = checkpoint.Tensors{}
+	_, custom := tensors["text.token_embedding.weight"]
+	for name, t := range tensors {
+		if custom {
+			name = strings.TrimPrefix(name, "text.")
+		}
+		switch {
+		case name == "input_resolution", name == "context_length", name == "vocab_size":
+			openAI = true
+		case name == "attn_mask", strings.HasSuffix(name, "num_batches_tracked"):
+		default:
+			clean[name] = t
+		}
+	}
+	return clean, openAI
+}
+
 func isResNet(tensors checkpoint.Tensors) bool {
 	_, ok := tensors["visual.layer1.0.conv1.weight"]
 	return ok
 }
 
-// fromOpenCLIP renames and reshapes to Hugging Face's layout.
+// fromOpenCLIP renames and reshapes what cleanOpenCLIP gives to Hugging Face's layout.
 func fromOpenCLIP(tensors checkpoint.Tensors) (checkpoint.Tensors, error) {
 	out := checkpoint.Tensors{}
 	resnet := isResNet(tensors)
 	for name, t := range tensors {
-		if name == "attn_mask" || strings.HasSuffix(name, "num_batches_tracked") {
-			continue // buffers without information
-		}
 		if resnet && strings.HasPrefix(name, "visual.") {
 			out[name] = t
 			continue
@@ -101,17 +137,6 @@ var projection = regexp.MustCompile(`^(.*)\.self_attn\.([qkv])_proj\.(weight|bia
 // toOpenCLIP is the inverse of fromOpenCLIP.
 func toOpenCLIP(tensors checkpoint.Tensors) (checkpoint.Tensors, error) {
 	out := checkpoint.Tensors{}
-	rename := func(hf string) string {
-		for _, r := range blockRenames {
-			hf = strings.Replace(hf, r.hf, r.openclip, 1)
-		}
-		for _, r := range renames {
-			if rest, ok := strings.CutPrefix(hf, r.hf); ok {
-				return r.openclip + rest
-			}
-		}
-		return hf
-	}
 	for name, t := range tensors {
 		if match := projection.FindStringSubmatch(name); match != nil && strings.Contains(name, ".encoder.layers.") {
 			if match[2] != "q" {
@@ -125,7 +150,7 @@ func toOpenCLIP(tensors checkpoint.Tensors) (checkpoint.Tensors, error) {
 				}
 				packed.Data = append(packed.Data, piece.Data...)
 			}
-			out[rename(match[1]+".attn.in_proj_"+match[3])] = packed
+			out[openclipName(name)] = packed
 			continue
 		}
 		if transposed(name) {
@@ -134,7 +159,7 @@ func toOpenCLIP(tensors checkpoint.Tensors) (checkpoint.Tensors, error) {
 				return nil, fmt.Errorf("tensor %s: %w", name, err)
 			}
 		}
-		out[rename(name)] = t
+		out[openclipName(name)] = t
 	}
 	return out, nil
 }

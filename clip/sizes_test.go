@@ -30,7 +30,7 @@ func TestPublishedSizes(t *testing.T) {
 		{"ViT-L-14", 768, `{"image_size": 224, "layers": 24, "width": 1024, "patch_size": 14}`, text(768, 12), 427.62},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			config, _, err := parseOpenCLIPConfig([]byte(fmt.Sprintf(
+			config, _, _, err := parseOpenCLIPConfig([]byte(fmt.Sprintf(
 				`{"model_cfg": {"embed_dim": %d, "quick_gelu": true, "vision_cfg": %s, "text_cfg": %s}, "preprocess_cfg": {}}`, c.embedDim, c.vision, c.text)))
 			if err != nil {
 				t.Fatal(err)

@@ -87,9 +87,18 @@ func Export(model any) checkpoint.Tensors {
 	return tensors
 }
 
+// TensorError is what is wrong with a tensor of a checkpoint.
+type TensorError struct{ Name, Problem string }
+
+func (e *TensorError) Error() string { return "tensor " + e.Name + " " + e.Problem }
+
+func tensorError(name, format string, args ...any) error {
+	return &TensorError{Name: name, Problem: fmt.Sprintf(format, args...)}
+}
+
 // Import overwrites a model's tensors. A missing, an extra or a wrongly shaped
-// tensor, and a NaN or infinite weight, is an error that names it; then the
-// model may be half overwritten.
+// tensor, and a NaN or infinite weight, is a *TensorError; then the model may
+// be half overwritten.
 func Import(model any, tensors checkpoint.Tensors) error {
 	params := Params(model)
 	known := make(map[string]bool, len(params))
@@ -98,16 +107,16 @@ func Import(model any, tensors checkpoint.Tensors) error {
 	}
 	for _, name := range tensors.Names() {
 		if !known[name] {
-			return fmt.Errorf("tensor %s is not part of this architecture", name)
+			return tensorError(name, "is not part of this architecture")
 		}
 	}
 	for _, p := range params {
 		source, ok := tensors[p.Name]
 		if !ok {
-			return fmt.Errorf("tensor %s is missing", p.Name)
+			return tensorError(p.Name, "is missing")
 		}
 		if want := p.Tensor.Shape(); torch.Elements(want) != torch.Elements(source.Shape) || (len(want) > 0 && len(source.Shape) > 0 && !slices.Equal(want, source.Shape)) {
-			return fmt.Errorf("tensor %s has shape %v, the architecture needs %v", p.Name, source.Shape, want)
+			return tensorError(p.Name, "has shape %v, the architecture needs %v", source.Shape, want)
 		}
 		finite := true
 		torch.Scope(func() {
@@ -118,7 +127,7 @@ func Import(model any, tensors checkpoint.Tensors) error {
 			})
 		})
 		if !finite {
-			return fmt.Errorf("tensor %s holds NaN or infinite values", p.Name)
+			return tensorError(p.Name, "holds NaN or infinite values")
 		}
 	}
 	return nil

@@ -34,7 +34,8 @@ const maxFile = 256 << 20
 // Load reads the tokenizer of a model folder: spiece.model (SigLIP's, also where
 // a tokenizer.json made from it is there), tokenizer.json (WordPiece, CLIP's or
 // SigLIP 2's BPE), or vocab.json with merges.txt (CLIP's BPE). contextLength 0
-// takes model_max_length of tokenizer_config.json.
+// takes model_max_length of tokenizer_config.json. The error is
+// fs.ErrNotExist where there's no tokenizer.
 func Load(dir string, contextLength int) (Tokenizer, error) {
 	files := map[string][]byte{}
 	for _, name := range Files() {
@@ -54,7 +55,7 @@ func Load(dir string, contextLength int) (Tokenizer, error) {
 		}
 	}
 	if files[spieceFile] == nil && files[tokenizerFile] == nil && (files[vocabFile] == nil || files[mergesFile] == nil) {
-		return nil, fmt.Errorf("load tokenizer: %s has neither %s nor %s with %s nor %s", dir, tokenizerFile, vocabFile, mergesFile, spieceFile)
+		return nil, fmt.Errorf("load tokenizer: %s has neither %s nor %s with %s nor %s: %w", dir, tokenizerFile, vocabFile, mergesFile, spieceFile, fs.ErrNotExist)
 	}
 	t, err := fromFiles(files, contextLength)
 	if err != nil {
@@ -93,6 +94,11 @@ func fromFiles(files map[string][]byte, contextLength int) (*tokenizer, error) {
 	}
 	t.context = contextLength
 	t.files = files
+	if _, ok := t.model.(*bpe); ok {
+		if err := bpeFiles(files); err != nil {
+			return nil, fmt.Errorf("%s: %w", tokenizerFile, err)
+		}
+	}
 	if err := t.writeNames(); err != nil {
 		return nil, err
 	}

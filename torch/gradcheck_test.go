@@ -87,6 +87,7 @@ var gradientCases = []struct {
 		return Conv2D(x[0], x[1], x[2], 2, 1)
 	}},
 	{"AvgPool2D", [][]int{{1, 2, 4, 4}}, func(x []*Tensor) *Tensor { return AvgPool2D(x[0], 2) }},
+	{"ResizeBicubic", [][]int{{1, 2, 4, 3}}, func(x []*Tensor) *Tensor { return ResizeBicubic(x[0], 3, 5) }},
 	{"Attention", [][]int{{1, 2, 3, 4}, {1, 2, 3, 4}, {1, 2, 3, 4}, {3, 3}}, func(x []*Tensor) *Tensor {
 		return Attention(x[0], x[1], x[2], x[3])
 	}},

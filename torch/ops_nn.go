@@ -35,6 +35,12 @@ func AvgPool2D(x *Tensor, k int) *Tensor {
 	return call1("aten::avg_pool2d", x, []int{k, k}, []int{k, k})
 }
 
+// ResizeBicubic resizes [N,C,H,W] to [N,C,h,w] by Pillow's bicubic filter, which
+// is antialiased where it shrinks; torch's interpolate with antialias=True.
+func ResizeBicubic(x *Tensor, h, w int) *Tensor {
+	return call1("aten::_upsample_bicubic2d_aa", x, []int{h, w}, false)
+}
+
 var fusedAttention = sync.OnceValue(func() bool { return HasOperator("aten::scaled_dot_product_attention") })
 
 // Attention is softmax(q·kᵀ/√d + mask)·v (Vaswani et al. 2017, eq. 1) for q
