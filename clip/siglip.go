@@ -47,7 +47,8 @@ func newMAPHead(c VisionConfig) *MAPHead {
 // Forward maps tokens [B, T, width] to [B, width].
 func (h *MAPHead) Forward(tokens *torch.Tensor) *torch.Tensor {
 	b, width := tokens.Dim(0), tokens.Dim(2)
-	x := h.Attention.Forward(h.Probe.Expand(b, 1, width).Cast(tokens.DType()), tokens)
+	// Under autocast attention gives bfloat16; LayerNorm and the sum stay in the weights' type.
+	x := h.Attention.Forward(h.Probe.Expand(b, 1, width), tokens).Cast(h.Probe.DType())
 	return x.Add(h.MLP.Forward(h.Norm.Forward(x))).Select(1, 0)
 }
 

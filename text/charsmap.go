@@ -16,6 +16,9 @@ type charsmap struct {
 	replacements []byte // each ends in a zero byte
 }
 
+// maxReplacement bounds what a character can become; NFKC's longest has 33 bytes.
+const maxReplacement = 1 << 10
+
 func newCharsmap(blob []byte) (*charsmap, error) {
 	broken := errors.New("precompiled_charsmap is damaged")
 	if len(blob) < 4 {
@@ -30,8 +33,13 @@ func newCharsmap(blob []byte) (*charsmap, error) {
 	for i := range c.units {
 		c.units[i] = binary.LittleEndian.Uint32(blob[4*i:])
 	}
-	if len(c.replacements) > 0 && c.replacements[len(c.replacements)-1] != 0 {
-		return nil, broken
+	rest := c.replacements
+	for len(rest) > 0 {
+		n := bytes.IndexByte(rest, 0)
+		if n < 0 || n > maxReplacement {
+			return nil, broken
+		}
+		rest = rest[n+1:]
 	}
 	return c, nil
 }

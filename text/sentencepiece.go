@@ -103,8 +103,15 @@ func parseSentencePiece(content []byte) (*sentencePiece, error) {
 	return m, m.check()
 }
 
+// maxPieceBytes bounds the text of all pieces together; SigLIP's have 0.3 MB.
+const maxPieceBytes = 1 << 23
+
 func (m *sentencePiece) check() error {
+	size := 0
 	for i, p := range m.pieces {
+		if size += len(p.text); size > maxPieceBytes {
+			return fmt.Errorf("the pieces have more than %d bytes", maxPieceBytes)
+		}
 		switch p.kind {
 		case unknownPiece:
 			if m.unk >= 0 {
