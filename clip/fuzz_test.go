@@ -21,6 +21,8 @@ func FuzzHFConfig(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add([]byte(`{"model_type": "clip"}`))
+	f.Add([]byte(`{"model_type": "siglip"}`))
+	f.Add([]byte(`{"model_type": "siglip", "text_config": {"hidden_size": 1152, "projection_size": 1536, "pad_token_id": 0}, "vision_config": {"hidden_size": 1536}}`))
 	f.Add([]byte(`{"model_type": "clip", "text_config_dict": {"eos_token_id": 2, "pad_token_id": 0}, "vision_config_dict": {"num_channels": 3}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := parseHFConfig(data)

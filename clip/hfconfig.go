@@ -129,6 +129,9 @@ func (c Config) checkHF() error {
 }
 
 func (c Config) hf(bos int, dtype string) ([]byte, error) {
+	if c.SigLIP {
+		return c.hfSigLIP(dtype)
+	}
 	t, v := c.Text, c.Vision
 	eos := t.EOS
 	if t.ArgmaxPooling {

@@ -75,7 +75,7 @@ func LoadWith(path string, d torch.Device, o LoadOptions) (m *Model, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if p.config.SigLIP { // padding is seen; processors pad by the tokenizer, whatever the config says
+	if p.config.SigLIP { // padding is seen, and the tokenizer pads; published configs have other ids
 		p.config.Text.PadID, p.config.Text.EOS = int(tokenizer.Pad()), int(tokenizer.EOS())
 	}
 	if m, err = New(p.config); err != nil {

@@ -69,12 +69,7 @@ func (m *Model) SaveWith(dir string, o SaveOptions) (err error) {
 		if err := m.Config.checkHF(); err != nil {
 			return fmt.Errorf("save %s: %w", dir, err)
 		}
-		if m.Config.SigLIP {
-			config, err = m.Config.hfSigLIP(int(m.Tokenizer.EOS()), o.DType.String())
-		} else {
-			config, err = m.Config.hf(int(m.Tokenizer.BOS()), o.DType.String())
-		}
-		if err != nil {
+		if config, err = m.Config.hf(int(m.Tokenizer.BOS()), o.DType.String()); err != nil {
 			return err
 		}
 		if preprocessor, err = formatPreprocessor(m.Preprocess, m.Config.SigLIP); err != nil {

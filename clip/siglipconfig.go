@@ -35,7 +35,6 @@ type siglipTower struct {
 	VocabSize      int  `json:"vocab_size,omitempty"`
 	MaxPositions   int  `json:"max_position_embeddings,omitempty"`
 	ProjectionSize int  `json:"projection_size,omitempty"` // of the text tower's head; 0: hidden_size
-	BOS            *int `json:"bos_token_id,omitempty"`
 	EOS            *int `json:"eos_token_id,omitempty"`
 	Pad            *int `json:"pad_token_id,omitempty"`
 }
@@ -62,8 +61,14 @@ func parseSigLIPConfig(data []byte) (Config, error) {
 		Text: TextConfig{
 			ContextLength: cmp.Or(t.MaxPositions, 64), VocabSize: cmp.Or(t.VocabSize, 32000), Width: cmp.Or(t.HiddenSize, 768),
 			Layers: cmp.Or(t.Layers, 12), Heads: cmp.Or(t.Heads, 12), MLPWidth: cmp.Or(t.IntermediateSize, 3072),
-			Activation: cmp.Or(t.Activation, nn.GELUTanh), Eps: cmp.Or(t.Eps, 1e-6),
+			Activation: cmp.Or(t.Activation, nn.GELUTanh), Eps: cmp.Or(t.Eps, 1e-6), EOS: 49407, PadID: 1,
 		},
+	}
+	if t.EOS != nil {
+		c.Text.EOS = *t.EOS
+	}
+	if t.Pad != nil {
+		c.Text.PadID = *t.Pad
 	}
 	if size := cmp.Or(t.ProjectionSize, c.Text.Width); size != c.EmbedDim {
 		return Config{}, fmt.Errorf("text features have %d dimensions (text_config.projection_size, else hidden_size), image features %d (vision_config.hidden_size); want as many", size, c.EmbedDim)
@@ -72,16 +77,14 @@ func parseSigLIPConfig(data []byte) (Config, error) {
 	return c, nil
 }
 
-// hfSigLIP is config.json. The ids of special tokens are the tokenizer's, of
-// which a published model's config may have others.
-func (c Config) hfSigLIP(eos int, dtype string) ([]byte, error) {
+func (c Config) hfSigLIP(dtype string) ([]byte, error) {
 	t, v := c.Text, c.Vision
 	file := siglipConfig{
 		Architectures: []string{"SiglipModel"}, ModelType: "siglip", DType: dtype,
 		Text: siglipTower{
 			ModelType: "siglip_text_model", HiddenSize: t.Width, IntermediateSize: t.MLPWidth, Layers: t.Layers, Heads: t.Heads,
 			Activation: t.Activation, Eps: t.Eps, VocabSize: t.VocabSize, MaxPositions: t.ContextLength,
-			EOS: &eos, Pad: &t.PadID,
+			EOS: &t.EOS, Pad: &t.PadID,
 		},
 		Vision: siglipTower{
 			ModelType: "siglip_vision_model", HiddenSize: v.Width, IntermediateSize: v.MLPWidth, Layers: v.Layers, Heads: v.Heads,
