@@ -67,8 +67,10 @@ demo: ## the whole method on the icon benchmark, from data to report; finished s
 	@$(MAKE) --no-print-directory build
 	bin/arf demo $(ARGS)
 
-results: build ## train and evaluate with three seeds: the numbers of the README
-	bin/arf demo --set seeds=[0,1,2] --set name=icons-results $(ARGS)
+results: setup engine build ## the numbers of docs/results.md: all methods, seeds, pretrained models; hours, resumable
+	bin/arf data icons --out data/icons
+	bin/arf pretrain clip configs/pretrain-icon-clip.yaml --seed 2 --out runs/pretrain-icon-clip-2
+	scripts/results.sh models/icon-clip runs/pretrain-icon-clip-2/model -- $(ARGS)
 
 # ---- checks ----
 

@@ -14,6 +14,9 @@ type Query struct {
 	ImageText   float64 `json:"image_text"`   // image with text
 	ClassText   float64 `json:"class_text"`   // class prompt with text
 	CaptionText float64 `json:"caption_text"` // captions with text
+	// Random draws pairs in place of the nearest, a control; the score is the
+	// weighted mean all the same.
+	Random bool `json:"random,omitempty"`
 }
 
 // Queries are the named ones; "mix" is the mean of the first three.
@@ -23,6 +26,7 @@ var Queries = map[string]Query{
 	"class-text":   {ClassText: 1},
 	"caption-text": {CaptionText: 1},
 	"mix":          {Image: 1, ImageText: 1, ClassText: 1},
+	"random":       {Image: 1, Random: true},
 }
 
 // ParseQuery finds a named query; "" is "image".
@@ -32,7 +36,7 @@ func ParseQuery(name string) (Query, error) {
 	}
 	q, ok := Queries[name]
 	if !ok {
-		return q, fmt.Errorf("query %q is not known; known are image, image-text, class-text, caption-text and mix", name)
+		return q, fmt.Errorf("query %q is not known; known are image, image-text, class-text, caption-text, mix and random", name)
 	}
 	return q, nil
 }

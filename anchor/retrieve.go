@@ -25,6 +25,9 @@ type PairInput struct {
 	Model     *clip.Model
 	Templates []string            // of class prompts, "{}" standing for the name
 	Captions  map[string][]string // of a finetune image, by its key; see CaptionTexts
+	// Like, for a random query, are retrieved pairs whose classes each image's
+	// random ones shall have; nil draws from the whole pool.
+	Like []Pair
 }
 
 // PairOptions say what is retrieved. Zero values are the defaults given.
@@ -72,6 +75,8 @@ func (o *PairOptions) check(in *PairInput) error {
 	}
 	o.K = cmp.Or(o.K, 10)
 	switch {
+	case in.Like != nil && !o.Query.Random:
+		return errors.New("pairs to be like are for the query random only")
 	case o.K < 0 || o.ClassQuota < 0:
 		return errors.New("k and the class quota can't be negative")
 	case in.Pool == nil || in.Finetune == nil:
@@ -142,7 +147,13 @@ func retrieve(ctx context.Context, path string, in *PairInput, o PairOptions) (*
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
-	lists, err := r.search(ctx)
+	var lists [][]found
+	if o.Query.Random {
+		lists = r.draw()
+		err = r.score(lists)
+	} else {
+		lists, err = r.search(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +190,7 @@ func (in *PairInput) hash(o PairOptions) (string, error) {
 		}
 		stores = append(stores, s)
 	}
-	return hashOf(1, stores, model, o, in.Templates, in.Captions), nil
+	return hashOf(1, stores, model, o, in.Templates, in.Captions, in.Like), nil
 }
 
 // retrieval is one run.

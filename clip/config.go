@@ -81,6 +81,12 @@ const MeanPooling Pooling = "avg"
 // IsResNet tells which of the two image towers it is.
 func (c VisionConfig) IsResNet() bool { return len(c.ResNetLayers) > 0 }
 
+// setActivation sets both towers'.
+func (c *Config) setActivation(a nn.Activation) {
+	c.Text.Activation = a
+	c.Vision.Activation = a
+}
+
 // Check names the first field that can't make a model.
 func (c Config) Check() error {
 	for _, f := range []struct {

@@ -11,7 +11,7 @@ import (
 	"arf/torch"
 )
 
-// goldenConfig is the configuration that testdata/make_golden.py notes.
+// goldenConfig is the configuration that scripts/golden/clip_small.py notes.
 type goldenConfig struct {
 	VocabSize     int           `json:"vocab_size"`
 	ContextLength int           `json:"context_length"`

@@ -15,10 +15,10 @@ import (
 // is told: the heads are the published model's of these sizes, else of width
 // 64; the activation is QuickGELU in OpenAI's archives and GELU elsewhere;
 // texts are pooled at their greatest id.
-func inferConfig(tensors checkpoint.Tensors, openAI bool) (Config, string, error) {
+func inferConfig(tensors checkpoint.Tensors, openAI, quick bool) (Config, string, error) {
 	s := shapes{tensors: tensors}
 	activation := nn.GELU
-	if openAI {
+	if openAI || quick {
 		activation = nn.QuickGELU
 	}
 	width := s.size("ln_final.weight", 1, 0)
@@ -51,14 +51,18 @@ func inferConfig(tensors checkpoint.Tensors, openAI bool) (Config, string, error
 		}
 	}
 	if headWidth != 0 {
-		if c.Vision.Width%headWidth != 0 || c.Text.Width%headWidth != 0 {
-			return Config{}, "", fmt.Errorf("the weights don't show the number of attention heads, and the widths %d and %d are not multiples of %d; put open_clip_config.json beside the file, or name the architecture", c.Vision.Width, c.Text.Width, headWidth)
+		width := c.Vision.Width
+		if c.Vision.IsResNet() {
+			width *= 32 // the attention pool's
+		}
+		if width%headWidth != 0 || c.Text.Width%headWidth != 0 {
+			return Config{}, "", fmt.Errorf("the weights don't show the number of attention heads, and the widths %d and %d are not multiples of %d; put open_clip_config.json beside the file, or name the architecture", width, c.Text.Width, headWidth)
 		}
 		from = fmt.Sprintf("of width %d, as %s", headWidth, from)
 	}
 	told = append(told, fmt.Sprintf("heads %d and %d (%s)", c.Vision.Heads, c.Text.Heads, from))
-	if !openAI {
-		told = append(told, fmt.Sprintf("activation %s (name the architecture with %q if it was trained with OpenAI's)", activation, quickGELU))
+	if !openAI && !quick {
+		told = append(told, fmt.Sprintf("activation %s (OpenAI's, %s, must be asked for)", activation, nn.QuickGELU))
 	}
 	return c, "not in the weights and guessed: " + strings.Join(told, "; "), nil
 }

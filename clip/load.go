@@ -25,6 +25,9 @@ type LoadOptions struct {
 	// config, whose activation and attention heads can't be seen in the
 	// weights. "" infers it; see InferConfig.
 	Architecture string
+	// ForceQuickGELU gives a checkpoint file without a config OpenAI's
+	// activation, as open_clip's force_quick_gelu does.
+	ForceQuickGELU bool
 }
 
 // Load reads a model and its tokenizer onto device d: a folder in Hugging
@@ -41,6 +44,7 @@ type parts struct {
 	preprocess imaging.Preprocess
 	tokenizer  string // the name that open_clip's config has for it, or ""
 	tensors    checkpoint.Tensors
+	counters   checkpoint.Tensors // see Model
 	source     Source
 }
 
@@ -81,7 +85,8 @@ func LoadWith(path string, d torch.Device, o LoadOptions) (m *Model, err error) 
 	if m, err = New(p.config); err != nil {
 		return nil, fmt.Errorf("model %s: %w", path, err)
 	}
-	m.Preprocess, m.Tokenizer, m.Source, m.hubTokenizer = p.preprocess, tokenizer, p.source, p.tokenizer
+	m.Preprocess, m.Tokenizer, m.Source = p.preprocess, tokenizer, p.source
+	m.hubTokenizer, m.counters = p.tokenizer, p.counters
 	if err := nn.Import(m, p.tensors); err != nil {
 		if tensor := (*nn.TensorError)(nil); p.source.Layout != HuggingFace && errors.As(err, &tensor) {
 			tensor.Name = openclipName(tensor.Name)
@@ -109,8 +114,8 @@ func read(f files, o LoadOptions) (parts, error) {
 			f.layout, f.config = OpenCLIP, openclip
 		}
 	}
-	if f.config != "" && o.Architecture != "" {
-		return parts{}, fmt.Errorf("%s says what the architecture is; leave out the name %q, which is for checkpoint files without a config", f.config, o.Architecture)
+	if f.config != "" && (o.Architecture != "" || o.ForceQuickGELU) {
+		return parts{}, fmt.Errorf("%s says what the architecture is; an architecture or activation can be named for checkpoint files without a config only", f.config)
 	}
 	if f.layout == HuggingFace {
 		return readHuggingFace(f, tensors)
@@ -150,7 +155,8 @@ func readHuggingFace(f files, tensors checkpoint.Tensors) (p parts, err error) {
 }
 
 func readOpenCLIP(f files, o LoadOptions, tensors checkpoint.Tensors) (p parts, err error) {
-	tensors, openAI := cleanOpenCLIP(tensors)
+	tensors, counters, openAI := cleanOpenCLIP(tensors)
+	p.counters = counters
 	p.source = Source{Layout: OpenCLIP, Weights: f.weights, DType: dtype(tensors)}
 	if openAI {
 		p.source.Layout = OpenAI
@@ -173,12 +179,12 @@ func readOpenCLIP(f files, o LoadOptions, tensors checkpoint.Tensors) (p parts, 
 			return p, err
 		}
 		p.config, p.tokenizer = a.config(), a.tokenizer
-		if openAI {
+		if openAI || o.ForceQuickGELU {
 			p.config.setActivation(nn.QuickGELU) // as all of OpenAI's have
 		}
 		p.preprocess = imaging.CLIP(p.config.Vision.ImageSize)
 	default:
-		if p.config, p.source.Guessed, err = inferConfig(tensors, openAI); err != nil {
+		if p.config, p.source.Guessed, err = inferConfig(tensors, openAI, o.ForceQuickGELU); err != nil {
 			return p, fmt.Errorf("%s: %w", f.weights, err)
 		}
 		p.preprocess = imaging.CLIP(p.config.Vision.ImageSize)

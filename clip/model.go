@@ -3,6 +3,7 @@ package clip
 import (
 	"math"
 
+	"arf/checkpoint"
 	"arf/imaging"
 	"arf/nn"
 	"arf/text"
@@ -24,7 +25,8 @@ type Model struct {
 	Preprocess imaging.Preprocess
 	Source     Source // set by Load
 
-	hubTokenizer string // hf_tokenizer_name of open_clip's config, or ""
+	hubTokenizer string             // hf_tokenizer_name of open_clip's config, or ""
+	counters     checkpoint.Tensors // num_batches_tracked of open_clip's batch norms, for Save
 }
 
 // MaxLogitScale bounds LogitScale: e to it is 100 (Radford et al. 2021, §2.5).
@@ -64,53 +66,6 @@ func (c Config) preprocess() imaging.Preprocess {
 		return imaging.SigLIP(c.Vision.ImageSize)
 	}
 	return imaging.CLIP(c.Vision.ImageSize)
-}
-
-// Parameters counts a model's weights, running statistics among them, without
-// making it.
-func (c Config) Parameters() int {
-	v, t, e := c.Vision, c.Text, c.EmbedDim
-	blocks := func(layers, width, hidden int, layerScale float64) int {
-		n := 4*width*width + 2*width*hidden + hidden + 9*width
-		if layerScale > 0 {
-			n += 2 * width
-		}
-		return layers * n
-	}
-	n := t.VocabSize*t.Width + t.ContextLength*t.Width + blocks(t.Layers, t.Width, t.MLPWidth, t.LayerScale) + 2*t.Width + t.Width*e + 1
-	if !v.IsResNet() {
-		grid := v.ImageSize / v.PatchSize
-		n += 3*v.PatchSize*v.PatchSize*v.Width + (2+grid*grid)*v.Width + blocks(v.Layers, v.Width, v.MLPWidth, v.LayerScale) + 2*v.Width + v.Width*e
-		if !v.NoPreNorm {
-			n += 2 * v.Width
-		}
-		if c.SigLIP { // a pooling head and biases; no class token, no projection
-			n += blocks(1, v.Width, v.MLPWidth, 0) - 2*v.Width - v.Width*e + e + 1
-		}
-		return n
-	}
-	conv := func(in, out, k int) int { return in*out*k*k + 4*out } // with its norm
-	w := v.Width
-	n += conv(3, w/2, 3) + conv(w/2, w/2, 3) + conv(w/2, w, 3)
-	in := w
-	for i, blocks := range v.ResNetLayers {
-		planes := w << i
-		for j := range blocks {
-			n += conv(in, planes, 1) + conv(planes, planes, 3) + conv(planes, planes*expansion, 1)
-			if j == 0 {
-				n += conv(in, planes*expansion, 1)
-			}
-			in = planes * expansion
-		}
-	}
-	grid := v.ImageSize / 32
-	return n + (1+grid*grid)*in + 3*(in*in+in) + in*e + e
-}
-
-// setActivation sets both towers'.
-func (c *Config) setActivation(a nn.Activation) {
-	c.Text.Activation = a
-	c.Vision.Activation = a
 }
 
 // Device is where the weights are.

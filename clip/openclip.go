@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"arf/checkpoint"
+	"arf/torch"
 )
 
 // renames maps open_clip's names, which are OpenAI's, to Hugging Face's
@@ -61,8 +62,8 @@ func openclipName(hf string) string {
 // cleanOpenCLIP drops what isn't a weight and gives models with a text tower of
 // their own (custom_text) the usual names. OpenAI's archives are known by the
 // three numbers that theirs have beside the weights.
-func cleanOpenCLIP(tensors checkpoint.Tensors) (clean checkpoint.Tensors, openAI bool) {
-	clean = checkpoint.Tensors{}
+func cleanOpenCLIP(tensors checkpoint.Tensors) (clean, counters checkpoint.Tensors, openAI bool) {
+	clean, counters = checkpoint.Tensors{}, checkpoint.Tensors{}
 	_, custom := tensors["text.token_embedding.weight"]
 	for name, t := range tensors {
 		if custom {
@@ -71,12 +72,14 @@ func cleanOpenCLIP(tensors checkpoint.Tensors) (clean checkpoint.Tensors, openAI
 		switch {
 		case name == "input_resolution", name == "context_length", name == "vocab_size":
 			openAI = true
-		case name == "attn_mask", strings.HasSuffix(name, "num_batches_tracked"):
+		case name == "attn_mask":
+		case strings.HasSuffix(name, ".num_batches_tracked") && t.DType == torch.Int64 && len(t.Data) == 8:
+			counters[name] = t
 		default:
 			clean[name] = t
 		}
 	}
-	return clean, openAI
+	return clean, counters, openAI
 }
 
 func isResNet(tensors checkpoint.Tensors) bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,9 +51,7 @@ func (m *Model) SaveWith(dir string, o SaveOptions) (err error) {
 		return fmt.Errorf("save %s: %v weights are not supported; supported are float32, float16 and bfloat16", dir, o.DType)
 	}
 	if o.Layout == "" {
-		if o.Layout = HuggingFace; m.Config.checkHF() != nil {
-			o.Layout = OpenCLIP
-		}
+		o.Layout = m.Config.layout()
 	}
 	tensors := nn.Export(m)
 	for name, t := range tensors {
@@ -83,6 +82,7 @@ func (m *Model) SaveWith(dir string, o SaveOptions) (err error) {
 		if tensors, err = toOpenCLIP(tensors); err != nil {
 			return err
 		}
+		maps.Copy(tensors, m.counters)
 	default:
 		return fmt.Errorf("save %s: layout %q can't be written; layouts are %q and %q", dir, o.Layout, HuggingFace, OpenCLIP)
 	}
@@ -110,6 +110,14 @@ func (m *Model) SaveWith(dir string, o SaveOptions) (err error) {
 		}
 	}
 	return renameio.WriteFile(filepath.Join(dir, configFile), append(config, '\n'), 0o644)
+}
+
+// layout is Hugging Face's where it can hold the model, else open_clip's.
+func (c Config) layout() Layout {
+	if c.checkHF() != nil {
+		return OpenCLIP
+	}
+	return HuggingFace
 }
 
 // removeOthers makes dir no model, and leaves no weights that a reader could

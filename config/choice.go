@@ -15,19 +15,60 @@ const (
 	MethodFLYPTCA  Method = "flyp+tca" // flyp and captions
 	MethodFLYPITA  Method = "flyp+ita" // flyp and retrieved pairs
 	MethodARF      Method = "arf"      // flyp, captions and retrieved pairs
+
+	// Controls: each takes away one thing that could explain a method's gain.
+	MethodFLYPRandom        Method = "flyp+random"          // flyp+ita with random pairs of the pool
+	MethodFLYPRandomMatched Method = "flyp+random-matched"  // with random pairs of the retrieved pairs' classes
+	MethodPairsOnly         Method = "pairs-only"           // retrieved pairs without the class term
+	MethodFLYP2x            Method = "flyp-2x"              // flyp for twice the epochs, to see as many images as arf
+	MethodSecondPrompt      Method = "caption=class-prompt" // arf with a second class prompt in place of the caption
 )
 
-// Methods are all methods.
-var Methods = []Method{MethodZeroShot, MethodFT, MethodFLYP, MethodFLYPTCA, MethodFLYPITA, MethodARF}
+// Methods are all methods, the controls last.
+var Methods = []Method{
+	MethodZeroShot, MethodFT, MethodFLYP, MethodFLYPTCA, MethodFLYPITA, MethodARF,
+	MethodFLYPRandom, MethodFLYPRandomMatched, MethodPairsOnly, MethodFLYP2x, MethodSecondPrompt,
+}
 
 // Trains reports whether the method changes the model.
 func (m Method) Trains() bool { return m != MethodZeroShot }
 
-// Captions reports whether the method has the caption term (TCA).
+// TCA reports whether the method has the caption term.
+func (m Method) TCA() bool { return m.Captions() || m == MethodSecondPrompt }
+
+// Captions reports whether the method uses a captioner's captions.
 func (m Method) Captions() bool { return m == MethodFLYPTCA || m == MethodARF }
 
-// Pairs reports whether the method has the retrieved-pair term (ITA).
-func (m Method) Pairs() bool { return m == MethodFLYPITA || m == MethodARF }
+// PairSource says where the pairs of a method's pair term (ITA) come from.
+type PairSource string
+
+const (
+	PairsNone          PairSource = ""
+	PairsRetrieved     PairSource = "retrieved"
+	PairsRandom        PairSource = "random"
+	PairsRandomMatched PairSource = "random-matched"
+)
+
+// Pairs is where the method's pairs come from.
+func (m Method) Pairs() PairSource {
+	switch m {
+	case MethodFLYPITA, MethodARF, MethodPairsOnly, MethodSecondPrompt:
+		return PairsRetrieved
+	case MethodFLYPRandom:
+		return PairsRandom
+	case MethodFLYPRandomMatched:
+		return PairsRandomMatched
+	}
+	return PairsNone
+}
+
+// Epochs is how often the method goes through the finetune set when others do so n times.
+func (m Method) Epochs(n int) int {
+	if m == MethodFLYP2x {
+		return 2 * n
+	}
+	return n
+}
 
 func (Method) choices() []string {
 	var names []string
@@ -52,13 +93,28 @@ func (Precision) choices() []string { return []string{"auto", "bf16", "fp32"} }
 type SourceType string
 
 const (
-	SourceAuto        SourceType = ""             // by the path: folder, .csv or .tsv, .tar
+	SourceAuto        SourceType = ""             // by the path: folder, .csv or .tsv, .tar, .json, .parquet
 	SourceImageFolder SourceType = "image-folder" // <path>/<class name>/*.png
 	SourceCSV         SourceType = "csv"          // a table with a header
-	SourceWebDataset  SourceType = "webdataset"   // tars of key.jpg, key.txt, key.json
+	SourceWebDataset  SourceType = "webdataset"   // tars of key.jpg, key.txt, key.json, key.cls; also clip_benchmark's folders
+	SourceCoOp        SourceType = "coop"         // split_zhou_<Name>.json
+	SourceParquet     SourceType = "parquet"      // Hugging Face's Parquet files
 )
 
-func (SourceType) choices() []string { return []string{"", "image-folder", "csv", "webdataset"} }
+func (SourceType) choices() []string {
+	return []string{"", "image-folder", "csv", "webdataset", "coop", "parquet"}
+}
+
+// Half is a half of the classes, as in CoOp's base-to-new experiments.
+type Half string
+
+const (
+	HalfAll  Half = ""
+	HalfBase Half = "base" // the first half of the labels, rounded up
+	HalfNew  Half = "new"  // the rest
+)
+
+func (Half) choices() []string { return []string{"", "base", "new"} }
 
 // Query says which feature of a finetune image is compared with which feature of the pool's pairs.
 type Query string
@@ -69,10 +125,11 @@ const (
 	QueryClassText   Query = "class-text"   // class prompt with text
 	QueryCaptionText Query = "caption-text" // captions with text
 	QueryMix         Query = "mix"          // mean of image, image-text and class-text
+	QueryRandom      Query = "random"       // none: pairs at random, a control
 )
 
 func (Query) choices() []string {
-	return []string{"image", "image-text", "class-text", "caption-text", "mix"}
+	return []string{"image", "image-text", "class-text", "caption-text", "mix", "random"}
 }
 
 // Negatives says what the contrastive loss does with pairs of one batch that share their class or text.
@@ -106,7 +163,24 @@ func (c *Config) NeedsCaptions() bool {
 }
 
 // NeedsPairs reports whether any method uses retrieved pairs.
-func (c *Config) NeedsPairs() bool { return slices.ContainsFunc(c.Methods, Method.Pairs) }
+func (c *Config) NeedsPairs() bool { return len(c.PairSources()) > 0 }
+
+// PairSources are the sources of pairs that the methods need, those that others are made from first.
+func (c *Config) PairSources() []PairSource {
+	needs := func(s PairSource) bool {
+		return slices.ContainsFunc(c.Methods, func(m Method) bool { return m.Pairs() == s })
+	}
+	var out []PairSource
+	if needs(PairsRetrieved) || needs(PairsRandomMatched) {
+		out = append(out, PairsRetrieved)
+	}
+	for _, s := range []PairSource{PairsRandom, PairsRandomMatched} {
+		if needs(s) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
 
 // On reports whether anything is guarded.
 func (g LeakGuard) On() bool { return g.NearDuplicateCosine > 0 || g.NearDuplicatePrint > 0 }

@@ -11,7 +11,7 @@ package config
 type Config struct {
 	Name      string    `yaml:"name"`      // names the run folder, <output>/<name>
 	Output    string    `yaml:"output"`    // folder of the run folders
-	Model     string    `yaml:"model"`     // pretrained CLIP: a folder in Hugging Face's or open_clip's layout
+	Model     string    `yaml:"model"`     // pretrained CLIP: a folder or checkpoint file, or organisation/name[@revision] of the Hugging Face hub
 	Methods   []Method  `yaml:"methods"`   // what to train and compare
 	Seeds     []int     `yaml:"seeds"`     // one training run a method and seed
 	Device    string    `yaml:"device"`    // auto, cpu, cuda or cuda:N; auto takes the first GPU, else the CPU
@@ -38,13 +38,18 @@ type Data struct {
 // Source is a set of samples on disk.
 type Source struct {
 	Type                SourceType `yaml:"type"`                  // empty = told from the path
-	Path                string     `yaml:"path"`                  // folder with a folder a class; CSV or TSV file; tar, folder of tars, *.tar or {00000..00099}.tar
-	ImageColumn         string     `yaml:"image_column"`          // CSV: path of the image; empty = the usual names, such as image or filepath
-	TextColumn          string     `yaml:"text_column"`           // CSV: caption; empty = the usual names, such as caption or title
-	ClassColumn         string     `yaml:"class_column"`          // CSV: class name; empty = the usual names, such as class
-	LabelColumn         string     `yaml:"label_column"`          // CSV: class number; empty = the usual names, such as label
-	Separator           string     `yaml:"separator"`             // CSV: one character or "tab"; empty = tab for .tsv, else comma
-	Root                string     `yaml:"root"`                  // CSV: where relative image paths start; empty = the CSV's folder
+	Path                string     `yaml:"path"`                  // folder with a folder a class; CSV, TSV, Parquet or split file; tars; a::b joins several
+	Weights             []float64  `yaml:"weights"`               // how often an epoch draws each part of a path with ::; empty = once
+	Split               string     `yaml:"split"`                 // CoOp, clip_benchmark, Parquet: train, val, test …; empty = the only one
+	Half                Half       `yaml:"half"`                  // base or new: half of the classes; empty = all
+	Shots               int        `yaml:"shots"`                 // samples a class, drawn by seed; 0 = all
+	ShotsSeed           int        `yaml:"shots_seed"`            // chooses the shots
+	ImageColumn         string     `yaml:"image_column"`          // CSV, Parquet: the image or its path; empty = the usual names, such as image or filepath
+	TextColumn          string     `yaml:"text_column"`           // CSV, Parquet: caption; empty = the usual names, such as caption or title
+	ClassColumn         string     `yaml:"class_column"`          // CSV, Parquet: class name; empty = the usual names, such as class
+	LabelColumn         string     `yaml:"label_column"`          // CSV, Parquet: class number; empty = the usual names, such as label
+	Separator           string     `yaml:"separator"`             // CSV: one character or "tab"; empty = tab for .tsv or where the header has one, else comma
+	Root                string     `yaml:"root"`                  // CSV, CoOp, Parquet: where relative image paths start; empty = the file's folder
 	AllowMissingClasses bool       `yaml:"allow_missing_classes"` // accept classes without images
 	Limit               int        `yaml:"limit"`                 // at most so many samples, spread evenly over the source; 0 = all
 }
@@ -132,7 +137,7 @@ type Suite struct {
 	Name      string `yaml:"name"`
 	Role      Role   `yaml:"role"` // shifts and zero-shot suites are averaged by role
 	Source    Source `yaml:"source"`
-	Classes   List   `yaml:"classes"`    // finetune (same classes as training), folder (the suite's own), or a list or file; empty = by role
+	Classes   List   `yaml:"classes"`    // finetune (same classes as training), folder (the suite's own), texts (those of pairs), or a list or file; empty = by role
 	Templates List   `yaml:"templates"`  // empty = eval.templates
 	ClassMask List   `yaml:"class_mask"` // classes that compete: empty = all, present = those with images here, or a list or file
 }

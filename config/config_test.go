@@ -67,7 +67,7 @@ func TestFileMistakes(t *testing.T) {
 		{"list for scalar", "name: [a]\n", "c.yaml:1: name: want a text, got a list"},
 		{"scalar for section", "report: 3\n", `c.yaml:1: report: want keys (gallery), got "3"`},
 		{"wrong element", "seeds: [1, x]\n", `c.yaml:1: seeds[1]: want a whole number, got "x"`},
-		{"misspelt choice", "methods: [flyp+tcaa]\n", `c.yaml:1: methods[0]: want one of zeroshot, ft, flyp, flyp+tca, flyp+ita, arf, got "flyp+tcaa"; did you mean flyp+tca?`},
+		{"misspelt choice", "methods: [flyp+tcaa]\n", `c.yaml:1: methods[0]: want one of zeroshot, ft, flyp, flyp+tca, flyp+ita, arf, flyp+random, flyp+random-matched, pairs-only, flyp-2x, caption=class-prompt, got "flyp+tcaa"; did you mean flyp+tca?`},
 		{"foreign choice", "precision: float64\n", `c.yaml:1: precision: want one of auto, bf16, fp32, got "float64"`},
 		{"all mistakes at once", "nam: x\nthreads: a\n", "c.yaml:1: nam: unknown key; did you mean name?\nc.yaml:2: threads: want a whole number, got \"a\""},
 		{"duplicate key", "name: a\nname: b\n", `c.yaml:2: not valid YAML: mapping key "name" already defined at [1:1]`},
@@ -188,6 +188,15 @@ func TestValidate(t *testing.T) {
 		{"suite without anything", "eval.suites=[{}]", `eval.suites[0].role: is missing; give id, shift, zero-shot`},
 		{"suites of one name", "eval.suites=[{name: a, role: id, source: {path: x}}, {name: a, role: id, source: {path: y}}]", `eval.suites[1].name: "a" is taken by an earlier suite`},
 		{"long separator", "data.finetune.separator=::", `data.finetune.separator: "::" is more than one character`},
+		{"source type", "data.finetune.type=parket", `did you mean parquet?`},
+		{"half", "data.finetune.half=first", `data.finetune.half: want one of base, new, got "first"`},
+		{"weights of one source", "data.finetune.weights=[1]", `data.finetune.weights: is for several sources, joined by :: in path`},
+		{"no weight", "anchors.pairs.leak_guard.sources=[{path: a::b, weights: [1, 0]}]", `anchors.pairs.leak_guard.sources[0].weights[1]: is 0; give more than 0`},
+		{"too few weights", "anchors.pairs.leak_guard.sources=[{path: a::b, weights: [1]}]", `anchors.pairs.leak_guard.sources[0].weights: has 1 numbers for the 2 sources of path`},
+		{"weights", "anchors.pairs.leak_guard.sources=[{path: a::b, weights: [1, 0.5]}]", ``},
+		{"shots", "data.finetune.shots=-1", `data.finetune.shots: is -1; give 0 or more`},
+		{"split of a folder", "anchors.pairs.leak_guard.sources=[{path: a, type: csv, split: test}]", `anchors.pairs.leak_guard.sources[0].split: is "test", but type csv has no splits`},
+		{"split", "eval.suites=[{name: a, role: id, source: {path: x.json, type: coop, split: test, half: new}}]", ``},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -307,7 +316,7 @@ func TestOwnDataExplainsEveryKey(t *testing.T) {
 }
 
 func sourceKey(name string) bool {
-	return slices.Contains([]string{"path", "type", "image_column", "text_column", "class_column", "label_column", "separator", "root", "allow_missing_classes", "limit"}, name)
+	return slices.Contains([]string{"path", "type", "weights", "split", "half", "shots", "shots_seed", "image_column", "text_column", "class_column", "label_column", "separator", "root", "allow_missing_classes", "limit"}, name)
 }
 
 func TestCheckFiles(t *testing.T) {
@@ -331,7 +340,11 @@ anchors:
 	}{
 		{"all there", "threads=1", ""},
 		{"misspelt model", "model=" + dir + "/modle", "model: " + dir + "/modle does not exist"},
+		{"misspelt relative model", "model=./modle", "model: ./modle does not exist"},
+		{"model of the hub", "model=org/name@v1.0", ""},
+		{"model of the hub for sure", "model=hf-hub:org/name", ""},
 		{"pattern in a missing folder", "data.pool.path=" + dir + "/pol/*.tar", "data.pool.path: " + dir + "/pol does not exist"},
+		{"misspelt part", "data.pool.path=" + dir + "/pool/*.tar::" + dir + "/pol/*.tar", "data.pool.path: " + dir + "/pol does not exist"},
 		{"unused pool", "data.pool.path=nowhere", "data.pool.path: nowhere does not exist"},
 		{"class keyword", "eval.suites=[{name: a, role: id, source: {path: " + dir + "/train}, classes: finetune, class_mask: present}]", ""},
 		{"class file", "eval.suites=[{name: a, role: id, source: {path: " + dir + "/train}, classes: finetun}]", "eval.suites[0].classes: finetun does not exist"},

@@ -53,6 +53,7 @@ func (l List) MarshalYAML() (any, error) {
 const (
 	ClassesFinetune = "finetune"   // Suite.Classes: the classes of training
 	ClassesFolder   = "folder"     // Suite.Classes: the suite's own
+	ClassesTexts    = "texts"      // Suite.Classes: the suite's different texts, each image's own being right
 	MaskPresent     = "present"    // Suite.ClassMask: the classes that occur in the suite
 	SuiteValidation = "validation" // names the results on data.validation
 )

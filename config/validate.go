@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -161,6 +162,22 @@ func (v *validator) required(key string, s Source, what string) {
 
 func (v *validator) source(key string, s Source) {
 	v.min(key+".limit", s.Limit, 0)
+	v.min(key+".shots", s.Shots, 0)
+	v.min(key+".shots_seed", s.ShotsSeed, 0)
+	for i, w := range s.Weights {
+		v.check(w > 0, fmt.Sprintf("%s.weights[%d]", key, i), "is %g; give more than 0, or leave the source out", w)
+	}
+	parts := len(s.Paths())
+	switch {
+	case len(s.Weights) == 0 || s.Path == "":
+	case parts == 1:
+		v.check(false, key+".weights", "is for several sources, joined by :: in path; leave it out")
+	default:
+		v.check(len(s.Weights) == parts, key+".weights", "has %d numbers for the %d sources of path; give one each", len(s.Weights), parts)
+	}
+	if s.Split != "" && slices.Contains([]SourceType{SourceImageFolder, SourceCSV}, s.Type) {
+		v.check(false, key+".split", "is %q, but type %s has no splits; leave it out and give the split's own path", s.Split, s.Type)
+	}
 	v.check(len([]rune(s.Separator)) <= 1 || s.Separator == "tab", key+".separator", `%q is more than one character; give one, such as ";", or tab`, s.Separator)
 }
 

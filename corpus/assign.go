@@ -128,7 +128,7 @@ func shuffled(icons []*icon) []*icon {
 
 // evaluation fills in finetune, validation, ID, shifts and zero-shot.
 func (p *plan) evaluation(ctx context.Context, eval []*icon, r *rules, counts Dropped) error {
-	groups := map[Role]map[Style][]*icon{Finetune: {}, Validation: {}, ID: {}, Shift: {}, ZeroShot: {}}
+	groups := map[Role]map[Style][]*icon{Finetune: {}, Validation: {}, ID: {}, Shift: {}, ZeroShot: {}, ValidationShift: {}}
 	for _, ic := range eval {
 		from := ic.Family.Role
 		zero := ic.Class >= r.finetune
@@ -140,7 +140,7 @@ func (p *plan) evaluation(ctx context.Context, eval []*icon, r *rules, counts Dr
 		case from != Test && zero:
 			counts.add(from, "of a zero-shot class")
 		case from != Test && ic.Style != StyleSolid:
-			counts.add(from, "not solid")
+			groups[ValidationShift][""] = append(groups[ValidationShift][""], ic)
 		case from != Test:
 			groups[from][""] = append(groups[from][""], ic)
 		case zero:
@@ -152,13 +152,18 @@ func (p *plan) evaluation(ctx context.Context, eval []*icon, r *rules, counts Dr
 		}
 	}
 	// Earlier groups win: what looks like a finetuning image leaves validation, what looks like one
-	// of either leaves the tests, and no test holds a picture twice.
+	// of either leaves the tests, and no test holds a picture twice. The shifted validation images come
+	// last: choosing on what looks like a test image would be choosing on the test.
 	var own []*icon
-	for _, role := range []Role{Finetune, Validation, ID, Shift, ZeroShot} {
+	for _, role := range []Role{Finetune, Validation, ID, Shift, ZeroShot, ValidationShift} {
 		for _, style := range sortedKeys(groups[role]) {
 			icons := groups[role][style]
 			if len(own) > 0 {
-				kept, err := without(ctx, icons, own, nil, func() { counts.add(role, "looks like a finetuning image") })
+				why := "looks like a finetuning image"
+				if role == ValidationShift {
+					why = "looks like a finetuning or test image"
+				}
+				kept, err := without(ctx, icons, own, nil, func() { counts.add(role, why) })
 				if err != nil {
 					return err
 				}
@@ -171,15 +176,22 @@ func (p *plan) evaluation(ctx context.Context, eval []*icon, r *rules, counts Dr
 			}
 			icons = limit(icons, most, func(ic *icon) string { return ic.Set }, func() { counts.add(role, "more of the same set and class") })
 			switch role {
-			case Shift:
+			case Shift, ValidationShift:
 				icons = limit(icons, perShiftClass, func(*icon) string { return "" }, func() { counts.add(role, "more of the same class") })
 			case ZeroShot:
 				icons = limit(icons, perZeroStyle, func(*icon) string { return "" }, func() { counts.add(role, "more of the same class") })
 			}
 			groups[role][style] = icons
 		}
-		if role == Finetune || role == Validation {
+		switch role {
+		case Finetune, Validation:
 			own = append(own, groups[role][""]...)
+		case ZeroShot:
+			for _, tests := range []Role{ID, Shift, ZeroShot} {
+				for _, style := range sortedKeys(groups[tests]) {
+					own = append(own, groups[tests][style]...)
+				}
+			}
 		}
 	}
 	number := map[Role]map[int]int{}

@@ -257,6 +257,12 @@ func checkCorpus(t *testing.T, dir string, m *Manifest) {
 	for folder, in := range sets {
 		for set := range in {
 			family := r.families[set].Name
+			if folder == "validation-shift" {
+				if role := r.families[set].Role; role != Finetune && role != Validation {
+					t.Errorf("%s: set %s is of role %s", folder, set, role)
+				}
+				continue
+			}
 			if other, ok := owner[family]; ok && other != group(folder) {
 				t.Errorf("family %s is in %s and in %s", family, other, folder)
 			}
@@ -272,9 +278,17 @@ func checkCorpus(t *testing.T, dir string, m *Manifest) {
 	}
 	pairs := append(prints("pretrain"), prints("pool")...)
 	own := append(prints("finetune"), prints("validation")...)
+	var tests []*icon
+	for folder := range m.Parts {
+		if group(folder) == "test" && folder != "validation-shift" {
+			tests = append(tests, prints(folder)...)
+		}
+	}
 	for folder := range m.Parts {
 		others, what := pairs, "the corpora"
-		if group(folder) == "test" {
+		if folder == "validation-shift" {
+			others, what = slices.Concat(pairs, own, tests), "the corpora, the finetuning images or the tests"
+		} else if group(folder) == "test" {
 			others, what = append(slices.Clip(pairs), own...), "the corpora or the finetuning images"
 		} else if group(folder) != "finetune" && group(folder) != "validation" {
 			continue

@@ -10,7 +10,7 @@ import (
 // formatVersion changes when the same inputs would be written differently; drawVersion when they
 // would be drawn or measured differently.
 const (
-	formatVersion = 1
+	formatVersion = 2
 	drawVersion   = 1
 )
 

@@ -31,6 +31,7 @@ const (
 	Pool            Role = "pool"
 	Finetune        Role = "finetune"
 	Validation      Role = "validation"
+	ValidationShift Role = "validation-shift" // finetune classes in other styles, from the finetuning and validation sets
 	Test            Role = "test"
 	ID              Role = "id"
 	Shift           Role = "shift"

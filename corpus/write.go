@@ -33,7 +33,7 @@ func (p *plan) parts() []part {
 	for _, role := range []Role{Pretrain, PretrainHeldout, Pool} {
 		out = append(out, part{string(role), p.pairs[role], true})
 	}
-	for _, role := range []Role{Finetune, Validation, ID, ZeroShot} {
+	for _, role := range []Role{Finetune, Validation, ValidationShift, ID, ZeroShot} {
 		out = append(out, part{string(role), p.images[role][""], false})
 	}
 	for _, style := range []Style{StyleLine, StyleDuotone, StyleColor, StyleEmoji, StylePixelHand} {

@@ -37,6 +37,7 @@ func (s subset) Len() int                       { return len(s.numbers) }
 func (s subset) Sample(i int) (Sample, error)   { return s.Dataset.Sample(s.numbers[i]) }
 func (s subset) describe(i int) (Sample, error) { return Describe(s.Dataset, s.numbers[i]) }
 func (s subset) Classes() []string              { return Classes(s.Dataset) }
+func (s subset) Templates() []string            { return Templates(s.Dataset) }
 
 // Concat is several datasets one after the other. Labels are theirs: those
 // with classes must agree on them.
@@ -92,13 +93,19 @@ func (c concat) describe(i int) (Sample, error) {
 
 func (c concat) Classes() []string { return c.classes }
 
+func (c concat) Templates() []string {
+	for _, p := range c.parts {
+		if t := Templates(p); t != nil {
+			return t
+		}
+	}
+	return nil
+}
+
 func (c concat) Problems() Problems {
 	var all Problems
 	for _, p := range c.parts {
-		q := ProblemsOf(p)
-		all.Count += q.Count
-		all.First = append(all.First, q.First...)
+		all = all.and(ProblemsOf(p))
 	}
-	all.First = all.First[:min(len(all.First), problemsKept)]
 	return all
 }

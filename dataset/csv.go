@@ -1,10 +1,13 @@
 package dataset
 
 import (
+	"bufio"
+	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,15 +51,32 @@ func openCSV(source Source) (Dataset, error) {
 		return nil, err
 	}
 	d.root = root
-	return d, nil
+	return d, checkRoot(d, source)
+}
+
+// checkRoot catches tables whose paths start at the current folder, as
+// open_clip reads them, before every image is missing.
+func checkRoot(d *table, source Source) error {
+	if len(d.rows) == 0 || source.Root != "" || filepath.IsAbs(d.rows[0].image) {
+		return nil
+	}
+	first := filepath.FromSlash(d.rows[0].image)
+	if _, err := os.Stat(filepath.Join(d.root, first)); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if _, err := os.Stat(first); err != nil {
+		return nil //nolint:nilerr // missing images are counted when they are read
+	}
+	return fmt.Errorf("its first image, %s, isn't below %s but is below the current folder; set root to \".\"", d.rows[0].image, d.root)
 }
 
 func readCSV(r io.Reader, source Source) (*table, error) {
-	comma, err := separator(source)
+	buffered := bufio.NewReaderSize(r, 64<<10)
+	comma, err := separator(source, buffered)
 	if err != nil {
 		return nil, err
 	}
-	reader := csv.NewReader(r)
+	reader := csv.NewReader(buffered)
 	reader.Comma = comma
 	reader.LazyQuotes = comma == '\t' // TSV texts have bare quotes
 	reader.ReuseRecord = true
@@ -128,13 +148,20 @@ func csvError(err error) error {
 	return fmt.Errorf("line %d, column %d: %w", parse.Line, parse.Column, parse.Err)
 }
 
-func separator(source Source) (rune, error) {
+// separator is the source's, or told from the file's name and header.
+func separator(source Source, r *bufio.Reader) (rune, error) {
 	switch s := source.Separator; {
 	case s == "tab" || s == `\t`:
 		return '\t', nil
 	case s == "" && strings.EqualFold(filepath.Ext(source.Path), ".tsv"):
 		return '\t', nil
 	case s == "":
+		// open_clip's tables have tabs (--csv-separator), whatever their name.
+		start, _ := r.Peek(r.Size())
+		header, _, _ := bytes.Cut(start, []byte("\n"))
+		if bytes.ContainsRune(header, '\t') {
+			return '\t', nil
+		}
 		return ',', nil
 	case utf8.RuneCountInString(s) == 1 && !strings.ContainsAny(s, "\"\r\n\uFFFD"):
 		r, _ := utf8.DecodeRuneInString(s)

@@ -56,6 +56,45 @@ func TestCSV(t *testing.T) {
 	}
 }
 
+// TestOpenCLIPTable: a table as open_clip expects it by default (tabs, whatever
+// its name; columns filepath and title) opens without options, and with
+// open_clip's options as ours.
+func TestOpenCLIPTable(t *testing.T) {
+	root := tree(t, map[string]string{
+		"img/a.png": "A", "img/b.png": "B",
+		"train.csv":  "filepath\ttitle\nimg/a.png\tone, two; \"three\"\nimg/b.png\t\"a \"\"quoted\"\" field\"\n",
+		"commas.csv": "path,words\nimg/a.png,\"one, two\tthree\"\n",
+		"tabs.csv":   "path\twords\nimg/a.png\tone\n",
+	})
+	at := func(name string) string { return filepath.Join(root, name) }
+	for _, source := range []Source{
+		{Path: at("train.csv")}, {Path: at("train.csv"), ImageColumn: "filepath", TextColumn: "title", Separator: `\t`},
+	} {
+		d := open(t, source)
+		for i, want := range []string{`one, two; "three"`, `a "quoted" field`} {
+			if s, err := d.Sample(i); err != nil || s.Text != want || string(s.Image) != string("AB"[i]) {
+				t.Errorf("%+v, %v; want %q", s, err, want)
+			}
+		}
+	}
+	for name, separator := range map[string]string{"commas.csv": ",", "tabs.csv": "tab"} {
+		for _, s := range []string{"", separator} {
+			d := open(t, Source{Path: at(name), ImageColumn: "path", TextColumn: "words", Separator: s})
+			if s, err := d.Sample(0); err != nil || !strings.HasPrefix(s.Text, "one") || string(s.Image) != "A" {
+				t.Errorf("%s: %+v, %v", name, s, err)
+			}
+		}
+	}
+	// open_clip's paths start at the current folder.
+	t.Chdir(root)
+	below := tree(t, map[string]string{"lists/train.csv": "filepath\ttitle\nimg/a.png\tx\n"})
+	_, err := Open(Source{Path: filepath.Join(below, "lists/train.csv")})
+	wantError(t, "current folder", err, "img/a.png", `set root to "."`)
+	if s, err := open(t, Source{Path: filepath.Join(below, "lists/train.csv"), Root: "."}).Sample(0); err != nil || string(s.Image) != "A" {
+		t.Errorf("%+v, %v", s, err)
+	}
+}
+
 func TestTSVQuotes(t *testing.T) {
 	root := tree(t, map[string]string{"list.tsv": "filepath\ttitle\nimg/a.png\tone \"quoted\" word\nb.png\t5\" disk\n"})
 	d := open(t, Source{Path: filepath.Join(root, "list.tsv")})

@@ -1,5 +1,5 @@
-// Package dataset reads image–text samples from folders, tables and tars, and
-// feeds them to training as decoded batches.
+// Package dataset reads image–text samples from folders, tables, tars, Parquet
+// files and CoOp's splits, and feeds them to training as decoded batches.
 //
 // A [Dataset] gives samples by number, so that a shuffle is over all of it and
 // reproducible, and a run can go on at any step. [Open] makes one from a
@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -48,16 +49,37 @@ const (
 	ImageFolder = "image-folder"
 	CSV         = "csv"
 	WebDataset  = "webdataset"
+	CoOp        = "coop"
+	Parquet     = "parquet"
 )
+
+var types = []string{ImageFolder, CSV, WebDataset, CoOp, Parquet}
 
 // Source says where samples are. Only Path is needed.
 type Source struct {
-	// Type is "image-folder", "csv" or "webdataset"; "" guesses from Path.
+	// Type is "image-folder", "csv", "webdataset", "coop" or "parquet"; ""
+	// guesses from Path.
 	Type string `yaml:"type,omitempty" json:"type,omitempty"`
 	// Path is a folder with a folder of images for each class; a CSV or TSV
-	// file with a header; or tars: one, a folder of them, a glob, or a range as
-	// in "pool/{00000..00009}.tar".
+	// file with a header; tars or Hugging Face's Parquet files: one, a folder of
+	// them, a glob, or a range as in "pool/{00000..00009}.tar"; a folder in
+	// clip_benchmark's layout; or CoOp's split_zhou_<Name>.json. Several of them
+	// are joined by "::".
 	Path string `yaml:"path" json:"path"`
+	// Weights say how often an epoch draws each part of a Path with "::", see
+	// [Mix]; none is once each.
+	Weights []float64 `yaml:"weights,omitempty" json:"weights,omitempty"`
+	// Split chooses among the splits of a source that has several: "train",
+	// "val", "test" … "" takes the only one.
+	Split string `yaml:"split,omitempty" json:"split,omitempty"`
+	// Half keeps a half of the classes, as in CoOp's base-to-new experiments:
+	// "base", the first half of the labels, rounded up, or "new", the rest. "" is
+	// all.
+	Half string `yaml:"half,omitempty" json:"half,omitempty"`
+	// Shots keeps that many samples of each class, see [FewShot]; 0 is all.
+	Shots int `yaml:"shots,omitempty" json:"shots,omitempty"`
+	// ShotsSeed chooses them.
+	ShotsSeed int `yaml:"shots_seed,omitempty" json:"shots_seed,omitempty"`
 
 	// Classes fixes the classes and their order (their labels). Otherwise they
 	// are what is found, sorted: as numbers if all are integers.
@@ -65,15 +87,17 @@ type Source struct {
 	// AllowMissing accepts that some of Classes have no images.
 	AllowMissing bool `yaml:"allow_missing_classes,omitempty" json:"allow_missing_classes,omitempty"`
 
-	// Columns of a table; "" takes the usual names (see [CSV] files).
+	// Columns of a table or Parquet file; "" takes the usual names.
 	ImageColumn string `yaml:"image_column,omitempty" json:"image_column,omitempty"`
 	TextColumn  string `yaml:"text_column,omitempty" json:"text_column,omitempty"`
 	ClassColumn string `yaml:"class_column,omitempty" json:"class_column,omitempty"`
 	LabelColumn string `yaml:"label_column,omitempty" json:"label_column,omitempty"`
-	// Separator between columns; "" is a tab for .tsv, else a comma. "tab" and
-	// "\t" are a tab.
+	// Separator between columns; "" is a tab for .tsv and where the header has
+	// one (open_clip's tables), else a comma. "tab" and "\t" are a tab.
 	Separator string `yaml:"separator,omitempty" json:"separator,omitempty"`
-	// Root is where a table's relative image paths start; "" is its folder.
+	// Root is where the relative image paths of a table, split file or Parquet
+	// file start; "" is its folder, for CoOp's also the one that its data set
+	// has the images in.
 	Root string `yaml:"root,omitempty" json:"root,omitempty"`
 
 	// RequireText makes a sample without text broken.
@@ -82,33 +106,15 @@ type Source struct {
 
 // Open reads the list of samples; images are read later, one by one.
 func Open(source Source) (Dataset, error) {
-	kind := source.Type
-	if kind == "" {
-		kind = guess(source.Path)
+	if source.Path == "" {
+		return nil, errors.New("open dataset: no path")
 	}
-	var d Dataset
-	var err error
-	switch {
-	case source.Path == "":
-		err = errors.New("no path")
-	case kind == ImageFolder:
-		d, err = openFolder(source)
-	case kind == CSV:
-		d, err = openCSV(source)
-	case kind == WebDataset:
-		d, err = openWebDataset(source)
-	default:
-		err = fmt.Errorf("type %q: must be %s, %s or %s", kind, ImageFolder, CSV, WebDataset)
+	d, err := openMixed(source)
+	if err == nil {
+		d, err = choose(d, source)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open dataset %s: %w", source.Path, err)
-	}
-	if d.Len() == 0 {
-		what := "no samples in it"
-		if p := ProblemsOf(d); p.Count > 0 {
-			what = fmt.Sprintf("no usable samples in it (%d problems, first: %s)", p.Count, p.First[0])
-		}
-		return nil, fmt.Errorf("open dataset %s: %s", source.Path, what)
 	}
 	if source.RequireText {
 		d = withText{d}
@@ -116,17 +122,108 @@ func Open(source Source) (Dataset, error) {
 	return d, nil
 }
 
-func guess(path string) string {
+// openMixed opens the parts of a path.
+func openMixed(source Source) (Dataset, error) {
+	paths := strings.Split(source.Path, "::")
+	if len(paths) == 1 {
+		if len(source.Weights) > 0 {
+			return nil, errors.New("weights are for several sources, joined by :: in the path")
+		}
+		return openOne(source)
+	}
+	weights := source.Weights
+	if weights == nil {
+		weights = slices.Repeat([]float64{1}, len(paths))
+	}
+	if len(weights) != len(paths) {
+		return nil, fmt.Errorf("%d weights for %d sources", len(weights), len(paths))
+	}
+	var parts []Dataset
+	for _, path := range paths {
+		source.Path = path
+		d, err := openOne(source)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		parts = append(parts, d)
+	}
+	return Mix(parts, weights)
+}
+
+func openOne(source Source) (d Dataset, err error) {
+	kind := source.Type
+	if kind == "" {
+		kind = guess(source)
+	}
+	if source.Split != "" && (kind == ImageFolder || kind == CSV) {
+		return nil, fmt.Errorf("split %q: a source of type %s has no splits; give the split's own path", source.Split, kind)
+	}
+	switch kind {
+	case ImageFolder:
+		d, err = openFolder(source)
+	case CSV:
+		d, err = openCSV(source)
+	case WebDataset:
+		d, err = openWebDataset(source)
+	case CoOp:
+		d, err = openCoOp(source)
+	case Parquet:
+		d, err = openParquet(source)
+	default:
+		err = fmt.Errorf("type %q: must be one of %s", kind, strings.Join(types, ", "))
+	}
+	if err != nil {
+		return nil, err
+	}
+	if d.Len() == 0 {
+		if p := ProblemsOf(d); p.Count > 0 {
+			return nil, fmt.Errorf("no usable samples in it (%d problems, first: %s)", p.Count, p.First[0])
+		}
+		return nil, errors.New("no samples in it")
+	}
+	if source.Half != "" && kind != CoOp { // CoOp's own rule looks at its train split
+		return Half(d, source.Half)
+	}
+	return d, nil
+}
+
+// choose applies what a source says of any type.
+func choose(d Dataset, source Source) (Dataset, error) {
+	if source.Shots > 0 {
+		return FewShot(d, source.Shots, uint64(source.ShotsSeed))
+	}
+	return d, nil
+}
+
+// guess tells a source's type by its path.
+func guess(source Source) string {
+	path := source.Path
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
 	case ".csv", ".tsv":
 		return CSV
 	case ".tar", ".gz", ".tgz":
 		return WebDataset
+	case ".json":
+		return CoOp
+	case ".parquet":
+		return Parquet
 	}
-	if tars, _ := filepath.Glob(filepath.Join(path, "*.tar")); len(tars) > 0 {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return ImageFolder
+	}
+	switch {
+	case holds(path, "*.tar") || holds(path, "*/"+shardCount):
 		return WebDataset
+	case holds(path, "*.parquet") || holds(path, "data/*.parquet") || source.Split != "" && holds(path, "*/*.parquet"):
+		return Parquet
 	}
 	return ImageFolder
+}
+
+// holds reports whether a folder has files of a pattern.
+func holds(dir, pattern string) bool {
+	found, _ := filepath.Glob(filepath.Join(globQuote(dir), pattern))
+	return len(found) > 0
 }
 
 // Describe is Sample without the image, which isn't even read where that can
@@ -152,6 +249,15 @@ func Classes(d Dataset) []string {
 	return nil
 }
 
+// Templates are the prompts that come with a dataset, "{}" standing for the
+// class name; nil if there are none.
+func Templates(d Dataset) []string {
+	if t, ok := d.(interface{ Templates() []string }); ok {
+		return t.Templates()
+	}
+	return nil
+}
+
 // Problems is what was left out when a dataset was opened, or skipped by a
 // [Loader].
 type Problems struct {
@@ -167,6 +273,12 @@ func (p *Problems) add(format string, args ...any) {
 	if len(p.First) < problemsKept {
 		p.First = append(p.First, fmt.Sprintf(format, args...))
 	}
+}
+
+// and adds others' problems.
+func (p Problems) and(q Problems) Problems {
+	first := append(slices.Clone(p.First), q.First...)
+	return Problems{Count: p.Count + q.Count, First: first[:min(len(first), problemsKept)]}
 }
 
 // ProblemsOf gives what Open left out of d.
@@ -200,8 +312,12 @@ func needText(s Sample, err error) error {
 	return err
 }
 
-func (d withText) Classes() []string  { return Classes(d.Dataset) }
-func (d withText) Problems() Problems { return ProblemsOf(d.Dataset) }
+func (d withText) Classes() []string   { return Classes(d.Dataset) }
+func (d withText) Templates() []string { return Templates(d.Dataset) }
+func (d withText) Problems() Problems  { return ProblemsOf(d.Dataset) }
+
+func (d withText) epochLen() int                 { return epochLen(d.Dataset) }
+func (d withText) draw(seed, epoch uint64) []int { return drawn(d.Dataset, seed, epoch) }
 
 // readImage reads an image file; a file above the limit can't be a picture that
 // imaging would decode.

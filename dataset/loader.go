@@ -19,9 +19,12 @@ import (
 type Options struct {
 	BatchSize  int
 	Preprocess imaging.Preprocess
+	// Border is how many pixels are cut off each side before anything else.
+	Border int
 	// Augment's zero value is evaluation's resize and crop.
 	Augment imaging.Augment
-	// Shuffle draws a new order of all samples each epoch, from Seed.
+	// Shuffle draws a new order of all samples each epoch, from Seed; of a [Mix]
+	// the samples that its weights say.
 	Shuffle bool
 	Seed    uint64
 	// DropLast leaves out an epoch's last batch if it isn't full.
@@ -93,8 +96,8 @@ func NewLoader(d Dataset, o Options) (*Loader, error) {
 		err = errors.New("the dataset is empty")
 	case o.BatchSize < 1:
 		err = fmt.Errorf("batch size %d: must be at least 1", o.BatchSize)
-	case o.DropLast && o.BatchSize > d.Len():
-		err = fmt.Errorf("batch size %d is more than the %d samples, and incomplete batches are dropped", o.BatchSize, d.Len())
+	case o.DropLast && o.BatchSize > epochOf(d, o):
+		err = fmt.Errorf("batch size %d is more than the %d samples of an epoch, and incomplete batches are dropped", o.BatchSize, epochOf(d, o))
 	case o.Workers < 0 || o.Prefetch < 0 || o.StartStep < 0 || o.Epochs < 0 || o.CacheBytes < 0:
 		err = errors.New("workers, prefetch, start step, epochs and cache bytes can't be negative")
 	default:
@@ -120,9 +123,17 @@ func NewLoader(d Dataset, o Options) (*Loader, error) {
 	return l, nil
 }
 
+// epochOf is how many samples an epoch has.
+func epochOf(d Dataset, o Options) int {
+	if o.Shuffle {
+		return epochLen(d)
+	}
+	return d.Len()
+}
+
 // StepsPerEpoch is the number of batches of one epoch.
 func (l *Loader) StepsPerEpoch() int {
-	n := l.data.Len()
+	n := epochOf(l.data, l.o)
 	if l.o.DropLast {
 		return n / l.o.BatchSize
 	}
@@ -244,7 +255,7 @@ func (l *Loader) dispatch(ctx context.Context, ordered chan<- *pending, chunks c
 // order is the samples' numbers in the order of an epoch.
 func (l *Loader) order(epoch int) []int {
 	if l.o.Shuffle {
-		return rand.New(rand.NewPCG(l.o.Seed, uint64(epoch))).Perm(l.data.Len())
+		return shuffled(l.data, l.o.Seed, uint64(epoch))
 	}
 	order := make([]int, l.data.Len())
 	for i := range order {
@@ -297,6 +308,9 @@ func (l *Loader) load(dst []uint8, index int, rng *rand.Rand) (Sample, error) {
 	}
 	image, err := l.o.Preprocess.Decode(sample.Image)
 	sample.Image = nil
+	if err == nil {
+		image, err = image.WithoutBorder(l.o.Border)
+	}
 	if err != nil {
 		return sample, err
 	}

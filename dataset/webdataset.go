@@ -17,10 +17,13 @@ import (
 // webDataset is samples in tars: <key>.<image>, <key>.txt, <key>.json,
 // <key>.cls.
 type webDataset struct {
-	shards   []*shard
-	samples  []tarSample
-	classes  []string
-	problems Problems
+	shards    []*shard
+	samples   []tarSample
+	classes   []string
+	label     map[string]int // of classes whose name is unique
+	templates []string
+	lines     bool // each line of a text is a caption
+	problems  Problems
 }
 
 // shardsOpen is how many tars are kept open; with more of them each is opened
@@ -35,11 +38,18 @@ type shard struct {
 }
 
 func openWebDataset(source Source) (Dataset, error) {
-	paths, err := tarPaths(source.Path)
+	d := &webDataset{classes: source.Classes}
+	paths, ok, err := d.benchmark(source)
+	if err == nil && !ok {
+		if source.Split != "" {
+			return nil, fmt.Errorf("split %q: it has no splits (folders with a %s, as clip_benchmark has them); give the split's own path", source.Split, shardCount)
+		}
+		paths, err = tarPaths(source.Path)
+	}
 	if err != nil {
 		return nil, err
 	}
-	d := &webDataset{classes: source.Classes}
+	d.label = uniqueLabels(d.classes)
 	for i, path := range paths {
 		samples, err := d.scan(path, int32(i))
 		if err != nil {
@@ -179,6 +189,9 @@ func (d *webDataset) Len() int           { return len(d.samples) }
 func (d *webDataset) Classes() []string  { return d.classes }
 func (d *webDataset) Problems() Problems { return d.problems }
 
+// Templates are clip_benchmark's.
+func (d *webDataset) Templates() []string { return d.templates }
+
 func (d *webDataset) Sample(i int) (Sample, error)   { return d.get(i, true) }
 func (d *webDataset) describe(i int) (Sample, error) { return d.get(i, false) }
 
@@ -197,10 +210,52 @@ func (d *webDataset) get(i int, withImage bool) (Sample, error) {
 	if err := s.fill(contents[1], contents[2], contents[3]); err != nil {
 		return s, fmt.Errorf("%s: %s: %w", shard.path, t.key, err)
 	}
-	if s.Class == "" && s.Label >= 0 && s.Label < len(d.classes) {
-		s.Class = d.classes[s.Label]
+	if d.lines {
+		s.Texts = captionLines(s.Text)
+		if len(s.Texts) > 0 {
+			s.Text = s.Texts[0]
+		}
+	}
+	if err := s.classify(d.classes, d.label); err != nil {
+		return s, fmt.Errorf("%s: %s: %w", shard.path, t.key, err)
 	}
 	return s, nil
+}
+
+// uniqueLabels gives the labels of the classes whose name isn't another's too.
+func uniqueLabels(classes []string) map[string]int {
+	label := make(map[string]int, len(classes))
+	for i, c := range classes {
+		if _, twice := label[c]; twice {
+			label[c] = -1
+			continue
+		}
+		label[c] = i
+	}
+	return label
+}
+
+// classify completes label or class name by the known classes, and checks that
+// they agree.
+func (s *Sample) classify(classes []string, label map[string]int) error {
+	if len(classes) == 0 {
+		return nil
+	}
+	switch {
+	case s.Label >= len(classes):
+		return fmt.Errorf("label %d, but there are %d classes", s.Label, len(classes))
+	case s.Label >= 0 && s.Class == "":
+		s.Class = classes[s.Label]
+	case s.Label >= 0 && s.Class != classes[s.Label]:
+		return fmt.Errorf("its class is %q and its label %d, which is %q", s.Class, s.Label, classes[s.Label])
+	case s.Class != "" && s.Label < 0:
+		n, ok := label[s.Class]
+		if !ok || n < 0 {
+			return fmt.Errorf("class %q isn't among the %d classes", s.Class, len(classes))
+		}
+		s.Label = n
+	}
+	return nil
 }
 
 // fill takes the text, JSON and class of a sample.

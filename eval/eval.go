@@ -10,6 +10,7 @@
 package eval
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,7 +38,13 @@ type Options struct {
 	// Evaluator's method takes it with the model.
 	Head     *Head
 	Progress func(done, total int) // images of all datasets; may be nil
-	Log      *slog.Logger          // gets broken images; nil is slog.Default
+	// Prompts reports the classes whose prompts have been encoded; may be nil.
+	Prompts func(done, total int)
+	// Done gets each suite's result, with the suite's place in the list, as soon
+	// as its dataset is through, so that it can be saved; an error ends the
+	// evaluation. May be nil.
+	Done func(suite int, r *Result) error
+	Log  *slog.Logger // gets broken images; nil is slog.Default
 }
 
 // Evaluator runs models over suites.
@@ -58,6 +65,7 @@ type suite struct {
 // pass is one reading of a dataset for all suites on it.
 type pass struct {
 	data   dataset.Dataset // the images that any suite wants
+	border int
 	suites []*suite
 	broken int // that couldn't be described
 
@@ -79,10 +87,10 @@ func New(suites []Suite, o Options) (*Evaluator, error) {
 			return nil, fmt.Errorf("suite %s: %w", s.Name, err)
 		}
 		e.suites = append(e.suites, own)
-		i := slices.IndexFunc(e.passes, func(p *pass) bool { return same(p.data, s.Data) })
+		i := slices.IndexFunc(e.passes, func(p *pass) bool { return p.border == s.Border && same(p.data, s.Data) })
 		if i < 0 {
 			i = len(e.passes)
-			e.passes = append(e.passes, &pass{data: s.Data})
+			e.passes = append(e.passes, &pass{data: s.Data, border: s.Border})
 		}
 		e.passes[i].suites = append(e.passes[i].suites, own)
 	}
@@ -114,7 +122,17 @@ func (p *pass) label() error {
 		}
 		keep := false
 		for k, s := range p.suites {
-			label, ok := index[k][sample.Class]
+			class := sample.Class
+			if s.ByLabel {
+				if sample.Label < 0 || sample.Label >= len(s.Classes) {
+					return fmt.Errorf("suite %s: image %s has the label %d; want a number of its %d classes", s.Name, sample.Key, sample.Label, len(s.Classes))
+				}
+				class = s.Classes[sample.Label].Name
+			}
+			if name, ok := s.Alias[class]; ok {
+				class = name
+			}
+			label, ok := index[k][class]
 			switch {
 			case ok:
 				labels[k], keep = label, true
@@ -171,13 +189,14 @@ func (e *Evaluator) Evaluate(ctx context.Context, model *clip.Model, head *Head)
 			return nil, fmt.Errorf("the head has %d columns, the model's features %d", head.Dim, model.Config.EmbedDim)
 		}
 	}
+	texts := &classFeatures{model: model, precision: e.o.Precision, progress: e.o.Prompts, of: map[string][]float32{}}
 	runs := make(map[*suite]*run, len(e.suites))
-	for _, s := range e.suites {
-		r, err := e.begin(ctx, model, s, head)
+	for i, s := range e.suites {
+		r, err := e.begin(ctx, texts, s, head)
 		if err != nil {
 			return nil, fmt.Errorf("suite %s: %w", s.Name, err)
 		}
-		runs[s] = r
+		r.place, runs[s] = i, r
 	}
 	total, done := 0, 0
 	for _, p := range e.passes {
@@ -193,50 +212,73 @@ func (e *Evaluator) Evaluate(ctx context.Context, model *clip.Model, head *Head)
 			return nil, fmt.Errorf("suite %s: %w", p.suites[0].Name, err)
 		}
 		done += p.data.Len()
+		for _, s := range p.suites {
+			if err := e.finish(runs[s]); err != nil {
+				return nil, fmt.Errorf("suite %s: %w", s.Name, err)
+			}
+		}
 	}
 	var results []*Result
 	for _, s := range e.suites {
-		r, err := runs[s].result()
-		if err != nil {
-			return nil, fmt.Errorf("suite %s: %w", s.Name, err)
-		}
-		results = append(results, r)
+		results = append(results, runs[s].out)
 	}
 	return results, nil
+}
+
+func (e *Evaluator) finish(r *run) (err error) {
+	if r.out, err = r.result(); err != nil {
+		return err
+	}
+	r.out.Precision = precisionName(e.o.Precision)
+	if e.o.Done == nil {
+		return nil
+	}
+	return e.o.Done(r.place, r.out)
 }
 
 // run is one model on one suite.
 type run struct {
 	*suite
 	kind       string    // of the head
-	weight     []float32 // [classes, dim]
+	weight     []float32 // [rows, dim]
+	rowsOf     []int     // by class: how many rows; nil is one each
 	tally      *tally
 	broken     int
 	activation string
+	out        *Result
+	place      int // in the evaluator's list
 }
 
-func (e *Evaluator) begin(ctx context.Context, model *clip.Model, s *suite, head *Head) (*run, error) {
-	r := &run{suite: s, kind: "linear", tally: newTally(len(s.classes)), activation: string(model.Config.Text.Activation)}
+func (e *Evaluator) begin(ctx context.Context, texts *classFeatures, s *suite, head *Head) (*run, error) {
+	r := &run{suite: s, kind: "linear", tally: newTally(len(s.classes)), activation: string(texts.model.Config.Text.Activation)}
+	rows := s.classes
+	if slices.ContainsFunc(rows, func(c Class) bool { return len(c.Members) > 0 }) {
+		rows = nil
+		for _, c := range s.classes {
+			own := c.Members
+			if len(own) == 0 {
+				own = []Class{c}
+			}
+			rows, r.rowsOf = append(rows, own...), append(r.rowsOf, len(own))
+		}
+	}
 	if head != nil {
-		if rows, ok := head.Rows(s.classes); ok {
-			r.weight = rows
+		if weight, ok := head.Rows(rows); ok {
+			r.weight = weight
 			return r, nil
 		}
 	}
 	r.kind = "text"
-	zeroShot, err := ZeroShotHead(ctx, model, s.classes, s.Templates, e.o.Precision)
-	if err != nil {
-		return nil, err
-	}
-	r.weight = zeroShot.Weight
-	return r, nil
+	var err error
+	r.weight, err = texts.rows(ctx, rows, s.Templates)
+	return r, err
 }
 
 // read encodes the images of a dataset once, for all its suites.
 func (e *Evaluator) read(ctx context.Context, model *clip.Model, p *pass, runs map[*suite]*run, progress func(n int)) error {
 	if p.loader == nil || p.preprocess != model.Preprocess {
 		loader, err := dataset.NewLoader(p.data, dataset.Options{
-			BatchSize: e.o.BatchSize, Preprocess: model.Preprocess, Epochs: 1,
+			BatchSize: e.o.BatchSize, Preprocess: model.Preprocess, Border: p.border, Epochs: 1,
 			Workers: e.o.Workers, CacheBytes: e.o.CacheBytes, Log: e.o.Log,
 		})
 		if err != nil {
@@ -272,12 +314,13 @@ func (e *Evaluator) read(ctx context.Context, model *clip.Model, p *pass, runs m
 
 func (r *run) classify(model *clip.Model, features []float32, batch *dataset.Batch) (err error) {
 	defer torch.Catch(&err)
-	dim, classes := model.Config.EmbedDim, len(r.classes)
+	dim := model.Config.EmbedDim
+	rows := len(r.weight) / dim
 	var logits []float32
 	torch.Scope(func() {
 		torch.NoGrad(func() {
 			d := model.Device()
-			f, w := torch.From(d, features, len(batch.Samples), dim), torch.From(d, r.weight, classes, dim)
+			f, w := torch.From(d, features, len(batch.Samples), dim), torch.From(d, r.weight, rows, dim)
 			logits = torch.To[float32](model.Logits(f, w))
 		})
 	})
@@ -286,11 +329,31 @@ func (r *run) classify(model *clip.Model, features []float32, batch *dataset.Bat
 		if label < 0 {
 			continue
 		}
-		if err := r.tally.add(logits[i*classes:(i+1)*classes], int(label)); err != nil {
+		if err := r.tally.add(greatest(logits[i*rows:(i+1)*rows], r.rowsOf), int(label)); err != nil {
 			return fmt.Errorf("image %s: %w; the head or the logit scale is damaged", batch.Samples[i].Key, err)
 		}
 	}
 	return nil
+}
+
+// greatest reduces the logits of rows to those of classes, in place: class k has
+// the next rowsOf[k] rows.
+func greatest(logits []float32, rowsOf []int) []float32 {
+	if rowsOf == nil {
+		return logits
+	}
+	at := 0
+	for k, n := range rowsOf {
+		best := logits[at]
+		for _, v := range logits[at : at+n] {
+			if v > best || v != v { // NaN stays, to be told
+				best = v
+			}
+		}
+		logits[k] = best
+		at += n
+	}
+	return logits[:len(rowsOf)]
 }
 
 func (r *run) result() (*Result, error) {
@@ -302,11 +365,15 @@ func (r *run) result() (*Result, error) {
 		Dataset: r.Name, Task: "zeroshot_classification", Language: "en", Role: r.Role,
 		Metrics: r.tally.metrics(), Images: n, LeftOut: r.leftOut, Broken: r.broken, Classes: len(r.classes),
 		ClassMask: r.ClassMask, Templates: r.Templates, Head: r.kind, Activation: r.activation,
-		PerClass: make(map[string]ClassResult, len(r.classes)),
+		PerClass: make(map[string]ClassResult, len(r.classes)), MainMetric: cmp.Or(r.Metric, Acc1), Border: r.Border,
+		Confusions: r.tally.confusions(r.classes),
 	}
 	out.StandardError, out.StandardErrorByClass = r.tally.standardErrors()
 	for i, c := range r.classes {
 		own := ClassResult{N: r.tally.n[i]}
+		if c.Prompt != c.Name {
+			own.Prompt = c.Prompt
+		}
 		if own.N > 0 {
 			acc := float64(r.tally.right[i]) / float64(own.N)
 			own.Acc1 = &acc

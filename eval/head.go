@@ -28,28 +28,37 @@ func ZeroShotHead(ctx context.Context, model *clip.Model, classes []Class, templ
 	var names [][]string
 	for _, c := range classes {
 		h.Classes = append(h.Classes, c.Name)
-		names = append(names, append([]string{c.Name}, c.Synonyms...))
+		names = append(names, c.prompts())
 	}
 	var err error
 	h.Weight, err = model.ClassFeatures(ctx, names, templates, precision)
 	return h, err
 }
 
-// Rows picks the rows of the given classes, by name; false if one is missing.
+// Rows picks the rows of the given classes: by name, or else by what stands in
+// their prompts; false if one is missing.
 func (h *Head) Rows(classes []Class) ([]float32, bool) {
 	at := make(map[string]int, len(h.Classes))
 	for i, name := range h.Classes {
 		at[name] = i
 	}
-	out := make([]float32, 0, len(classes)*h.Dim)
-	for _, c := range classes {
-		i, ok := at[c.Name]
-		if !ok {
-			return nil, false
+	pick := func(name func(*Class) string) ([]float32, bool) {
+		out := make([]float32, 0, len(classes)*h.Dim)
+		used := make(map[int]bool, len(classes))
+		for k := range classes {
+			i, ok := at[name(&classes[k])]
+			if !ok || used[i] {
+				return nil, false
+			}
+			used[i] = true
+			out = append(out, h.Weight[i*h.Dim:(i+1)*h.Dim]...)
 		}
-		out = append(out, h.Weight[i*h.Dim:(i+1)*h.Dim]...)
+		return out, true
 	}
-	return out, true
+	if rows, ok := pick(func(c *Class) string { return c.Name }); ok {
+		return rows, true
+	}
+	return pick(func(c *Class) string { return c.prompts()[0] })
 }
 
 func (h *Head) check() error {

@@ -14,10 +14,14 @@ type tally struct {
 	top5          int
 	binN, binHits [eceBins]int
 	binConfidence [eceBins]float64
+	mistakes      map[mistake]int
 }
 
+// mistake is an image's class and the one that was predicted.
+type mistake struct{ class, predicted int32 }
+
 func newTally(classes int) *tally {
-	return &tally{n: make([]int, classes), right: make([]int, classes)}
+	return &tally{n: make([]int, classes), right: make([]int, classes), mistakes: map[mistake]int{}}
 }
 
 // add takes one image: its logits and its class. Of equal logits the lower
@@ -43,6 +47,8 @@ func (t *tally) add(logits []float32, class int) error {
 	t.n[class]++
 	if rank == 0 {
 		t.right[class]++
+	} else {
+		t.mistakes[mistake{int32(class), int32(top)}]++
 	}
 	if rank < 5 {
 		t.top5++

@@ -36,6 +36,16 @@ type Result struct {
 	StandardError        float64  `json:"standard_error"`
 	StandardErrorByClass *float64 `json:"standard_error_by_class"`
 
+	// MainMetric names the metric that the suite's papers report.
+	MainMetric string `json:"main_metric"`
+	Border     int    `json:"border_crop,omitempty"` // pixels that were cut off each side
+	Precision  string `json:"precision,omitempty"`   // of the towers
+	// Inputs is a hash of all that the numbers depend on; set by the caller.
+	Inputs string `json:"inputs,omitempty"`
+	// Confusions are the mistakes, the most frequent first; in a file of their
+	// own (SaveConfusions).
+	Confusions []Confusion `json:"-"`
+
 	Role     string                 `json:"role"`
 	PerClass map[string]ClassResult `json:"per_class"`
 	Method   string                 `json:"method"`          // set by the caller
@@ -53,12 +63,46 @@ type Metrics struct {
 
 // ClassResult is one class's share.
 type ClassResult struct {
-	N    int      `json:"n"`
-	Acc1 *float64 `json:"acc1"` // nil without images
+	Prompt string   `json:"prompt,omitempty"` // its name in prompts, where that isn't the key
+	N      int      `json:"n"`
+	Acc1   *float64 `json:"acc1"` // nil without images
+}
+
+// Main is the value of MainMetric.
+func (r *Result) Main() float64 {
+	if r.MainMetric == MeanPerClassRecall {
+		return r.Metrics.MeanPerClassRecall
+	}
+	return r.Metrics.Acc1
 }
 
 // Save writes the JSON atomically and makes the folder.
 func (r *Result) Save(path string) error { return save(path, r) }
+
+// LoadResult reads what Save wrote, without confusions.
+func LoadResult(path string) (*Result, error) {
+	r := &Result{}
+	if err := load(path, r); err != nil {
+		return nil, err
+	}
+	for _, v := range []float64{r.Metrics.Acc1, r.Metrics.MeanPerClassRecall} {
+		if !(v >= 0 && v <= 1) {
+			return nil, fmt.Errorf("%s: an accuracy of %v; want a share between 0 and 1", path, v)
+		}
+	}
+	return r, nil
+}
+
+func load(path string, v any) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("%s: not a result of an evaluation: %w", path, err)
+	}
+	return nil
+}
 
 func save(path string, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")

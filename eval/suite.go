@@ -1,10 +1,10 @@
 package eval
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
-	"slices"
 	"strings"
 
 	"arf/dataset"
@@ -13,9 +13,27 @@ import (
 // Class is a row of the zero-shot head.
 type Class struct {
 	Name string // as in the dataset
-	// Synonyms are further names whose prompts are averaged with Name's.
+	// Prompt stands in the templates; "" is Name. Several classes may share it.
+	Prompt string `json:",omitempty"`
+	// Synonyms are further names whose prompts are averaged with Prompt's.
 	Synonyms []string
+	// Members are finer classes that compete for this one: its logit is the
+	// greatest of theirs, as ObjectNet's classes are scored by a classifier of
+	// ImageNet's (WiSE-FT, Wortsman et al. 2022). Prompt and Synonyms don't
+	// count then.
+	Members []Class `json:",omitempty"`
 }
+
+// prompts are the names that stand in the templates.
+func (c *Class) prompts() []string {
+	return append([]string{cmp.Or(c.Prompt, c.Name)}, c.Synonyms...)
+}
+
+// Values of Suite.Metric.
+const (
+	Acc1               = "acc1"
+	MeanPerClassRecall = "mean_per_class_recall"
+)
 
 // Suite is one labelled test set and the classes that compete on it.
 type Suite struct {
@@ -28,6 +46,17 @@ type Suite struct {
 	// ObjectNet; images of other classes are left out. nil is all classes, and
 	// then an image of another class is an error.
 	ClassMask []string
+	// Alias gives the name of a class for what the dataset calls it, where that
+	// differs, as for ImageNetV2's numbered folders.
+	Alias map[string]string
+	// ByLabel matches images to Classes by their label rather than by class
+	// name, where names occur twice in the data.
+	ByLabel bool
+	// Border is how many pixels are cut off each side of the images.
+	Border int
+	// Metric is the one that the suite's papers report: Acc1 (also "") or
+	// MeanPerClassRecall.
+	Metric string
 }
 
 // Classes makes classes without synonyms.
@@ -72,15 +101,27 @@ func (s *Suite) competing() ([]Class, error) {
 	}
 	known := map[string]bool{}
 	for _, c := range s.Classes {
-		for _, name := range append([]string{c.Name}, c.Synonyms...) {
-			if strings.TrimSpace(name) == "" {
-				return nil, fmt.Errorf("class %q: an empty name", c.Name)
+		for _, m := range append([]Class{c}, c.Members...) {
+			for _, name := range append(m.prompts(), m.Name) {
+				if strings.TrimSpace(name) == "" {
+					return nil, fmt.Errorf("class %q: an empty name", c.Name)
+				}
+			}
+		}
+		for _, m := range c.Members {
+			if len(m.Members) > 0 {
+				return nil, fmt.Errorf("class %q: its member %q has members itself", c.Name, m.Name)
 			}
 		}
 		if known[c.Name] {
 			return nil, fmt.Errorf("class %q is listed twice", c.Name)
 		}
 		known[c.Name] = true
+	}
+	switch s.Metric {
+	case "", Acc1, MeanPerClassRecall:
+	default:
+		return nil, fmt.Errorf("metric %q: must be %s or %s", s.Metric, Acc1, MeanPerClassRecall)
 	}
 	if s.ClassMask != nil {
 		for _, name := range s.ClassMask {
@@ -90,8 +131,12 @@ func (s *Suite) competing() ([]Class, error) {
 		}
 	}
 	var classes []Class
+	mask := make(map[string]bool, len(s.ClassMask))
+	for _, name := range s.ClassMask {
+		mask[name] = true
+	}
 	for _, c := range s.Classes {
-		if s.ClassMask == nil || slices.Contains(s.ClassMask, c.Name) {
+		if s.ClassMask == nil || mask[c.Name] {
 			classes = append(classes, c)
 		}
 	}

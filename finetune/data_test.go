@@ -14,12 +14,13 @@ import (
 func TestPresets(t *testing.T) {
 	for method, want := range map[Method]string{
 		ZeroShot: "", FT: "ce", FLYP: "class", FLYPTCA: "class tca", FLYPITA: "class ita", ARF: "class tca ita",
+		FLYPRandom: "class ita", FLYPRandomMatched: "class ita", PairsOnly: "ita", FLYP2x: "class", SecondPrompt: "class tca ita",
 	} {
 		if got := strings.Join(Objectives(method), " "); got != want {
 			t.Errorf("%s has the terms %q, want %q", method, got, want)
 		}
-		if method.Captions() != strings.Contains(want, "tca") || method.Pairs() != strings.Contains(want, "ita") {
-			t.Errorf("%s: captions %v, pairs %v", method, method.Captions(), method.Pairs())
+		if method.TCA() != strings.Contains(want, "tca") || (method.Pairs() != config.PairsNone) != strings.Contains(want, "ita") {
+			t.Errorf("%s: captions %v, pairs %q", method, method.TCA(), method.Pairs())
 		}
 		if !slices.Contains(config.Methods, method) {
 			t.Errorf("%s is not listed", method)

@@ -19,6 +19,12 @@ const (
 	FLYPTCA  = config.MethodFLYPTCA
 	FLYPITA  = config.MethodFLYPITA
 	ARF      = config.MethodARF
+
+	FLYPRandom        = config.MethodFLYPRandom
+	FLYPRandomMatched = config.MethodFLYPRandomMatched
+	PairsOnly         = config.MethodPairsOnly
+	FLYP2x            = config.MethodFLYP2x
+	SecondPrompt      = config.MethodSecondPrompt
 )
 
 // presets has the objectives of each method, by their names in objectives.
@@ -29,6 +35,12 @@ var presets = map[Method][]string{
 	FLYPTCA:  {"class", "tca"},
 	FLYPITA:  {"class", "ita"},
 	ARF:      {"class", "tca", "ita"},
+
+	FLYPRandom:        {"class", "ita"},
+	FLYPRandomMatched: {"class", "ita"},
+	PairsOnly:         {"ita"},
+	FLYP2x:            {"class"},
+	SecondPrompt:      {"class", "tca", "ita"},
 }
 
 // Objectives names the terms of a method's loss; none for zeroshot.

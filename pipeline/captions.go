@@ -32,7 +32,7 @@ func (r *run) captions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	model, err := clip.Load(r.cfg.Model, r.device)
+	model, err := clip.Load(r.model, r.device)
 	if err != nil {
 		return err
 	}

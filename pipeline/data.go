@@ -152,8 +152,10 @@ func (d *data) add(ctx context.Context, key, name, path string, set dataset.Data
 // open opens a source; classes, if any, are its class names by label.
 func open(s config.Source, classes []string) (dataset.Dataset, error) {
 	d, err := dataset.Open(dataset.Source{
-		Classes: classes, AllowMissing: s.AllowMissingClasses, Type: string(s.Type), Path: s.Path, ImageColumn: s.ImageColumn, TextColumn: s.TextColumn,
-		ClassColumn: s.ClassColumn, LabelColumn: s.LabelColumn, Separator: s.Separator, Root: s.Root,
+		Classes: classes, AllowMissing: s.AllowMissingClasses, Type: string(s.Type), Path: s.Path, Weights: s.Weights,
+		Split: s.Split, Half: string(s.Half), Shots: s.Shots, ShotsSeed: s.ShotsSeed,
+		ImageColumn: s.ImageColumn, TextColumn: s.TextColumn, ClassColumn: s.ClassColumn, LabelColumn: s.LabelColumn,
+		Separator: s.Separator, Root: s.Root,
 	})
 	if err != nil {
 		return nil, err
@@ -176,6 +178,11 @@ func openSuite(cfg *config.Config, s config.Suite, finetune []string) (eval.Suit
 	}
 	names := finetune
 	switch {
+	case s.Classes.Ref == config.ClassesTexts:
+		suite.Data = dataset.TextsAsClasses(suite.Data)
+		if names = dataset.Classes(suite.Data); len(names) == 0 {
+			return suite, fmt.Errorf("%s has no texts", s.Source.Path)
+		}
 	case s.Classes.Ref == config.ClassesFolder, s.Classes.IsZero() && s.Role == config.RoleZeroShot:
 		if names = dataset.Classes(suite.Data); len(names) == 0 {
 			return suite, fmt.Errorf("%s has no class names of its own; give them in classes", s.Source.Path)

@@ -106,7 +106,7 @@ func (r *run) evaluate(ctx context.Context, evaluator *eval.Evaluator, m config.
 	}
 	total := 1 + len(alphas)
 	report(0, total)
-	pretrained, err := clip.Load(r.cfg.Model, r.device)
+	pretrained, err := clip.Load(r.model, r.device)
 	if err != nil {
 		return err
 	}

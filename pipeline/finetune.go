@@ -10,10 +10,12 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"arf/anchor"
 	"arf/clip"
 	"arf/config"
+	"arf/dataset"
 	"arf/eval"
 	"arf/finetune"
 	"arf/imaging"
@@ -30,10 +32,10 @@ func (r *run) of(kind string, m config.Method, seed int) string {
 func (r *run) finetuneHash(m config.Method, seed int) (string, error) {
 	t := r.cfg.Train
 	t.Workers, t.CheckpointEvery, t.KeepCheckpoints, t.Templates = 0, 0, 0, config.List{Items: r.data.templates}
-	if !m.Captions() {
+	if !m.TCA() {
 		t.LambdaTCA = 0
 	}
-	if !m.Pairs() {
+	if m.Pairs() == config.PairsNone {
 		t.LambdaITA = 0
 	}
 	parts := []any{"finetune", r.modelHash, r.data.hashes["finetune"], r.data.classes, m, seed, t, r.precision.String()}
@@ -45,8 +47,8 @@ func (r *run) finetuneHash(m config.Method, seed int) (string, error) {
 		}
 		parts = append(parts, h, r.cfg.Anchors.Captions.MinClipScore)
 	}
-	if m.Pairs() {
-		h, err := fileHash(r.pairsPath())
+	if s := m.Pairs(); s != config.PairsNone {
+		h, err := fileHash(r.pairsPath(s))
 		if err != nil {
 			return "", err
 		}
@@ -89,7 +91,7 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 	if err := restart(dir, inputs); err != nil {
 		return err
 	}
-	model, err := clip.Load(r.cfg.Model, r.device)
+	model, err := clip.Load(r.model, r.device)
 	if err != nil {
 		return err
 	}
@@ -99,20 +101,25 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 			return err
 		}
 	}
-	if m.Captions() {
+	switch {
+	case m == config.MethodSecondPrompt:
+		if given.Captions, err = classPrompts(r.data); err != nil {
+			return err
+		}
+	case m.Captions():
 		if given.Captions, err = anchor.CaptionTexts(r.captionsPath(), r.cfg.Anchors.Captions.MinClipScore); err != nil {
 			return err
 		}
 	}
-	if m.Pairs() {
-		if given.Pairs, err = r.readPairs(); err != nil {
+	if s := m.Pairs(); s != config.PairsNone {
+		if given.Pairs, err = r.readPairs(s); err != nil {
 			return err
 		}
 	}
 	t := r.cfg.Train
 	o := finetune.Options{
 		Dir: dir, Method: m, LambdaTCA: t.LambdaTCA, LambdaITA: t.LambdaITA, Negatives: finetune.Negatives(t.Negatives),
-		BatchSize: t.BatchSize, Epochs: t.Epochs, LR: t.LR, WarmupSteps: t.WarmupSteps, WeightDecay: t.WeightDecay,
+		BatchSize: t.BatchSize, Epochs: m.Epochs(t.Epochs), LR: t.LR, WarmupSteps: t.WarmupSteps, WeightDecay: t.WeightDecay,
 		Beta1: t.Beta1, Beta2: t.Beta2, Eps: t.Eps, GradClip: t.GradClip,
 		Augment: imaging.Augment{ScaleMin: t.Augment.ScaleMin, ScaleMax: t.Augment.ScaleMax, Flip: t.Augment.Flip},
 		// Broken images have no anchors, and the gates may leave an image none:
@@ -153,6 +160,25 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 	}
 	// The model is what is wanted; checkpoints are for resuming only.
 	return os.RemoveAll(filepath.Join(dir, "checkpoints"))
+}
+
+// classPrompts has every finetune image's class in all templates, as if they
+// were its captions.
+func classPrompts(d *data) (map[string][]string, error) {
+	prompts := map[string][]string{}
+	for i := range d.finetune.Len() {
+		s, err := dataset.Describe(d.finetune, i)
+		if err != nil {
+			continue // the loader counts and names it
+		}
+		if s.Label < 0 || s.Label >= len(d.classes) {
+			return nil, fmt.Errorf("finetune image %s has the label %d; there are %d classes", s.Key, s.Label, len(d.classes))
+		}
+		for _, t := range d.templates {
+			prompts[s.Key] = append(prompts[s.Key], strings.ReplaceAll(t, "{}", d.classes[s.Label]))
+		}
+	}
+	return prompts, nil
 }
 
 // trainingSeconds adds up the steps of a run, of all its resumptions.

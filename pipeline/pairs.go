@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"arf/anchor"
 	"arf/clip"
@@ -14,11 +15,27 @@ import (
 	"arf/index"
 )
 
-func (r *run) pairsPath() string { return filepath.Join(r.dir, "anchors", "pairs.parquet") }
+// pairsPath is pairs.parquet, for a control's pairs pairs-random.parquet and so on.
+func (r *run) pairsPath(s config.PairSource) string {
+	name := "pairs"
+	if s != config.PairsRetrieved {
+		name += "-" + string(s)
+	}
+	return filepath.Join(r.dir, "anchors", name+".parquet")
+}
+
+// pairSettings are the config's, with the query of a control.
+func (r *run) pairSettings(s config.PairSource) config.Pairs {
+	p := r.cfg.Anchors.Pairs
+	if s != config.PairsRetrieved {
+		p.Query = config.QueryRandom
+	}
+	return p
+}
 
 // pairsHash covers what the pairs depend on.
-func (r *run) pairsHash() (string, error) {
-	p := r.cfg.Anchors.Pairs
+func (r *run) pairsHash(s config.PairSource) (string, error) {
+	p := r.pairSettings(s)
 	p.BatchSize, p.LeakGuard.Sources = 0, nil
 	parts := []any{"pairs", r.modelHash, r.data.hashes["finetune"], r.data.hashes["pool"], p, r.precision.String()}
 	if p.LeakGuard.On() {
@@ -36,21 +53,35 @@ func (r *run) pairsHash() (string, error) {
 		}
 		parts = append(parts, h, r.cfg.Anchors.Captions.MinClipScore)
 	}
+	if s == config.PairsRandomMatched {
+		h, err := fileHash(r.pairsPath(config.PairsRetrieved))
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, h)
+	}
 	return hash(parts...), nil
 }
 
-// pairs retrieves pairs of the pool for the finetune images, where a method
-// uses them.
+// pairs takes pairs of the pool for the finetune images, by retrieval and for
+// the controls at random, as the methods need them.
 func (r *run) pairs(ctx context.Context) error {
-	if !r.cfg.NeedsPairs() {
-		return nil
+	for _, s := range r.cfg.PairSources() {
+		if err := r.pairsFrom(ctx, s); err != nil {
+			return err
+		}
 	}
-	inputs, err := r.pairsHash()
+	return nil
+}
+
+func (r *run) pairsFrom(ctx context.Context, s config.PairSource) error {
+	inputs, err := r.pairsHash(s)
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(r.dir, "anchors", "pairs")
-	if _, err := os.Stat(r.pairsPath()); err == nil && done(dir, inputs) {
+	path := r.pairsPath(s)
+	dir := strings.TrimSuffix(path, ".parquet")
+	if _, err := os.Stat(path); err == nil && done(dir, inputs) {
 		return nil
 	}
 	// From here until they are retrieved the file may be of other inputs.
@@ -60,11 +91,11 @@ func (r *run) pairs(ctx context.Context) error {
 	if r.data.pool == nil {
 		return fmt.Errorf("data.pool is not set; methods with retrieved pairs (flyp+ita, arf) need a pool of image-text pairs")
 	}
-	model, err := clip.Load(r.cfg.Model, r.device)
+	model, err := clip.Load(r.model, r.device)
 	if err != nil {
 		return err
 	}
-	p := r.cfg.Anchors.Pairs
+	p := r.pairSettings(s)
 	in := anchor.PairInput{Model: model}
 	if in.Pool, err = r.embed(ctx, model, "pool", r.data.pool, true); err != nil {
 		return err
@@ -85,7 +116,7 @@ func (r *run) pairs(ctx context.Context) error {
 		K: p.K, ClassQuota: p.PerClassQuota, MinSimilarity: p.MinSimilarity, MinCLIPScore: p.MinClipScore,
 		CLIPScoreWeight: p.ClipScoreWeight, CSLS: p.CSLS, DuplicateCosine: p.DuplicateCosine,
 		Guard:     anchor.GuardOptions{Cosine: p.LeakGuard.NearDuplicateCosine, Print: p.LeakGuard.NearDuplicatePrint},
-		Precision: r.precision, Device: r.device, Progress: r.stage("retrieve pairs"),
+		Precision: r.precision, Device: r.device, Progress: r.stage(string(s) + " pairs"),
 	}
 	if o.Query, err = anchor.ParseQuery(string(p.Query)); err != nil {
 		return err
@@ -96,14 +127,19 @@ func (r *run) pairs(ctx context.Context) error {
 			return err
 		}
 	}
+	if s == config.PairsRandomMatched {
+		if in.Like, err = anchor.ReadPairs(r.pairsPath(config.PairsRetrieved)); err != nil {
+			return err
+		}
+	}
 	r.worked = true
-	summary, err := anchor.Retrieve(ctx, r.pairsPath(), in, o)
+	summary, err := anchor.Retrieve(ctx, path, in, o)
 	if err != nil {
 		return err
 	}
 	if r.o.Out != nil {
-		fmt.Fprintf(r.o.Out, "pairs: %d for %d images, %d different; mean cosine %.3f; %d of %d pairs of the pool left out, see anchors/pairs.json\n",
-			summary.Pairs, summary.Queries, summary.Distinct, summary.Score, summary.Pool-summary.Eligible, summary.Pool)
+		fmt.Fprintf(r.o.Out, "%s pairs: %d for %d images, %d different; mean cosine %.3f; %d of %d pairs of the pool left out, see %s\n",
+			s, summary.Pairs, summary.Queries, summary.Distinct, summary.Score, summary.Pool-summary.Eligible, summary.Pool, dir+".json")
 	}
 	return finished(dir, inputs)
 }
@@ -122,9 +158,9 @@ func (r *run) embed(ctx context.Context, model *clip.Model, key string, data dat
 	})
 }
 
-// readPairs gives the pool's rows that each finetune image retrieved.
-func (r *run) readPairs() (map[string][]finetune.PairRef, error) {
-	pairs, err := anchor.ReadPairs(r.pairsPath())
+// readPairs gives the pool's rows that each finetune image has.
+func (r *run) readPairs(s config.PairSource) (map[string][]finetune.PairRef, error) {
+	pairs, err := anchor.ReadPairs(r.pairsPath(s))
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ import (
 	"arf/clip"
 	"arf/config"
 	"arf/eval"
+	"arf/hub"
 	"arf/report"
 	"arf/torch"
 	"arf/train"
@@ -43,6 +44,8 @@ type Options struct {
 	Training func(name string, steps int) func(train.Metrics)
 	// Stage, if any, is told how far other steps are.
 	Stage func(stage string, done, total int)
+	// Fetch, if any, is told how many bytes of a model's file the hub has sent.
+	Fetch func(file string, done, total int64)
 	Out   io.Writer // of the result table; nil prints none
 }
 
@@ -65,6 +68,7 @@ type run struct {
 	cfg       *config.Config
 	o         Options
 	dir       string
+	model     string // where cfg.Model is on this machine
 	device    torch.Device
 	precision torch.DType
 	modelHash string
@@ -90,6 +94,9 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 		return fmt.Errorf("step %q is not known; known are %v", last, Steps)
 	}
 	r := &run{cfg: cfg, o: o, dir: Dir(cfg)}
+	if r.model, err = hub.Resolve(ctx, cfg.Model, hub.Options{Progress: o.Fetch}); err != nil {
+		return err
+	}
 	if r.device, err = torch.ParseDevice(cfg.Device); err != nil {
 		return err
 	}
@@ -107,7 +114,7 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 		return fmt.Errorf("run folder %s is in use by another arf; wait for it, or give this run another name (--set name=…)", r.dir)
 	}
 	defer func() { _ = lock.Unlock() }()
-	if r.modelHash, err = clip.Hash(cfg.Model); err != nil {
+	if r.modelHash, err = clip.Hash(r.model); err != nil {
 		return fmt.Errorf("model: %w", err)
 	}
 	if r.data, err = openData(ctx, cfg); err != nil {

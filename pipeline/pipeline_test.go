@@ -5,12 +5,14 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"arf/anchor"
 	"arf/captioner"
 	"arf/clip"
 	"arf/config"
@@ -247,6 +249,59 @@ func TestResultsOfOtherSettingsGo(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(run, "train", "flyp+ita", "seed-0", "model")); err != nil {
 		t.Errorf("its model is gone: %v", err)
+	}
+}
+
+// The controls train on what they say: random pairs from the pool, pairs of
+// the retrieved ones' classes, prompts for captions, twice the epochs.
+func TestControls(t *testing.T) {
+	dir := prepare(t)
+	methods := "methods=[zeroshot, flyp+random, flyp+random-matched, pairs-only, flyp-2x, caption=class-prompt]"
+	if err := Run(context.Background(), load(t, dir, methods), "", Options{}); err != nil {
+		t.Fatal(err)
+	}
+	run := filepath.Join(dir, "runs", "run")
+	if _, err := os.Stat(filepath.Join(run, "anchors", "captions.jsonl")); err == nil {
+		t.Error("captions were written for methods that don't use them")
+	}
+	named := func(file string) map[string]int {
+		pairs, err := anchor.ReadPairs(filepath.Join(run, "anchors", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts := map[string]int{}
+		for _, p := range pairs {
+			counts[strings.Fields(p.Text)[1]]++ // "the red disc"
+		}
+		return counts
+	}
+	retrieved, matched, random := named("pairs.parquet"), named("pairs-random-matched.parquet"), named("pairs-random.parquet")
+	for _, class := range cliptest.Colors[:3] { // the finetune classes
+		if retrieved[class] != matched[class] {
+			t.Errorf("class %s: %d retrieved pairs, %d random ones to match", class, retrieved[class], matched[class])
+		}
+	}
+	if maps.Equal(random, retrieved) {
+		t.Errorf("random pairs %v are of the retrieved ones' classes", random)
+	}
+	steps := func(method string) int {
+		data, err := os.ReadFile(filepath.Join(run, "train", method, "seed-0", "metrics.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Count(data, []byte("\n"))
+	}
+	if one, two := steps("pairs-only"), steps("flyp-2x"); two != 2*one {
+		t.Errorf("flyp-2x takes %d steps, others %d", two, one)
+	}
+	for _, method := range []string{"pairs-only", "caption=class-prompt"} {
+		data, err := os.ReadFile(filepath.Join(run, "train", method, "seed-0", "metrics.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if has := bytes.Contains(data, []byte("loss_class")); has != (method != "pairs-only") {
+			t.Errorf("%s: a class term: %v", method, has)
+		}
 	}
 }
 

@@ -180,11 +180,12 @@ const looks = 8
 
 // look is a method's place among the looks.
 func (r *Run) look(method string) int {
-	if i := slices.Index(known, method); i >= 0 {
+	own := known[:published]
+	if i := slices.Index(own, method); i >= 0 {
 		return i
 	}
-	others := slices.DeleteFunc(r.allMethods(), func(m string) bool { return slices.Contains(known, m) })
-	return len(known) + slices.Index(others, method)%(looks-len(known))
+	others := slices.DeleteFunc(r.allMethods(), func(m string) bool { return slices.Contains(own, m) })
+	return len(own) + slices.Index(others, method)%(looks-len(own))
 }
 
 // shape draws a method's marker around (x, y) with radius about s.

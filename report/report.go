@@ -78,7 +78,13 @@ type Images interface {
 }
 
 // known is the order in which methods are shown: from no finetuning to all terms.
-var known = []string{Pretrained, "ft", "flyp", "flyp+tca", "flyp+ita", "arf"}
+var known = []string{
+	Pretrained, "ft", "flyp", "flyp+tca", "flyp+ita", "arf",
+	"flyp-2x", "flyp+random", "flyp+random-matched", "pairs-only", "caption=class-prompt",
+}
+
+// published is the number of methods in known before the controls.
+const published = 6
 
 func compareMethods(a, b string) int {
 	rank := func(m string) int {

@@ -58,6 +58,7 @@ func parse(content []byte, n names) (*tokenizer, error) {
 	gemma, isGemma := t.model.(*fallbackBPE)
 	if isGemma {
 		err = checkGemmaPreTokenizer(file.PreTokenizer)
+		t.words, t.normalize = gemma.words, gemmaNormalizer(t.normalize, n)
 	} else {
 		t.words, err = parsePreTokenizer(file.PreTokenizer)
 	}
@@ -81,6 +82,13 @@ func parse(content []byte, n names) (*tokenizer, error) {
 		if a.Special {
 			t.hidden[a.ID] = true
 		}
+		if a.Normalized {
+			if s := t.normalize(a.Content); s != "" {
+				t.normalized = append(t.normalized, specialToken{s, a.ID})
+			}
+		} else {
+			t.raw = append(t.raw, specialToken{a.Content, a.ID})
+		}
 	}
 	find := func(token string) (int32, bool) {
 		id, ok := t.special[token]
@@ -94,7 +102,7 @@ func parse(content []byte, n names) (*tokenizer, error) {
 		return nil, fmt.Errorf("post_processor: %w", err)
 	}
 	if isGemma {
-		if err := t.useGemma(gemma, n, &bos, &eos); err != nil {
+		if bos, eos, err = gemmaEnds(bos, eos, n); err != nil {
 			return nil, err
 		}
 	} else {
@@ -115,20 +123,25 @@ func parse(content []byte, n names) (*tokenizer, error) {
 		}
 		t.pad = t.eos // as in CLIP
 	}
-	t.special[eos], t.hidden[t.eos] = t.eos, true
-	if t.bos >= 0 {
-		t.special[bos], t.hidden[t.bos] = t.bos, true
+	for token, id := range map[string]int32{bos: t.bos, eos: t.eos} {
+		if id < 0 {
+			continue // no bos
+		}
+		t.hidden[id] = true
+		if _, listed := t.special[token]; !listed {
+			t.special[token] = id
+			t.raw = append(t.raw, specialToken{token, id})
+		}
 	}
-	t.orderSpecial()
+	sortSpecial(t.raw)
+	sortSpecial(t.normalized)
 	return t, nil
 }
 
-func (t *tokenizer) orderSpecial() {
-	for token := range t.special {
-		t.specialOrder = append(t.specialOrder, token)
-	}
-	slices.SortFunc(t.specialOrder, func(a, b string) int {
-		return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b))
+// sortSpecial puts the longest first.
+func sortSpecial(list []specialToken) {
+	slices.SortFunc(list, func(a, b specialToken) int {
+		return cmp.Or(cmp.Compare(len(b.text), len(a.text)), strings.Compare(a.text, b.text))
 	})
 }
 

@@ -111,34 +111,38 @@ func (m *fallbackBPE) decode(pieces []string) string {
 	return strings.Trim(b.String(), " ")
 }
 
-// useGemma completes a pipeline whose model is a fallbackBPE. SigLIP 2 was
-// trained on lower-cased texts, which its tokenizer.json doesn't say
-// (transformers, tokenization_siglip2.py).
-func (t *tokenizer) useGemma(m *fallbackBPE, n names, bos, eos *string) error {
-	if n.lowercase == nil || *n.lowercase {
-		normalize := t.normalize
-		t.normalize = func(s string) string { return normalize(lower(s)) }
+// gemmaNormalizer lower-cases before normalize: SigLIP 2 was trained on
+// lower-cased texts, which its tokenizer.json doesn't say (transformers,
+// tokenization_siglip2.py).
+func gemmaNormalizer(normalize func(string) string, n names) func(string) string {
+	if n.lowercase != nil && !*n.lowercase {
+		return normalize
 	}
-	t.words = m.words
-	// As in GemmaTokenizerFast, these go over the post_processor.
+	return func(s string) string { return normalize(lower(s)) }
+}
+
+// gemmaEnds are the tokens around a text, "" for none: those of the
+// post_processor, over which the config's settings go, as in transformers'
+// GemmaTokenizerFast.
+func gemmaEnds(bos, eos string, n names) (string, string, error) {
 	for _, role := range []struct {
 		add   *bool
 		token string
 		to    *string
 		key   string
-	}{{n.addBOS, n.bos, bos, "bos"}, {n.addEOS, n.eos, eos, "eos"}} {
+	}{{n.addBOS, n.bos, &bos, "bos"}, {n.addEOS, n.eos, &eos, "eos"}} {
 		if role.add == nil {
 			continue
 		}
 		*role.to = ""
 		if *role.add {
 			if *role.to = role.token; role.token == "" {
-				return fmt.Errorf("add_%s_token is set in %s, but there is no %s_token", role.key, configFile, role.key)
+				return "", "", fmt.Errorf("add_%s_token is set in %s, but there is no %s_token", role.key, configFile, role.key)
 			}
 		}
 	}
-	if *eos == "" {
-		return errors.New("its texts end in no eos token; SigLIP 2's do (add_eos_token in " + configFile + ")")
+	if eos == "" {
+		return "", "", errors.New("its texts end in no eos token; SigLIP 2's do (add_eos_token in " + configFile + ")")
 	}
-	return nil
+	return bos, eos, nil
 }

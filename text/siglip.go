@@ -70,7 +70,10 @@ func newSiglip(content []byte, n names) (*tokenizer, error) {
 		t.special[token], t.hidden[id] = id, true
 	}
 	t.eos, t.pad = known[eos], known[pad]
-	t.orderSpecial()
+	for token, id := range t.special {
+		t.raw = append(t.raw, specialToken{token, id})
+	}
+	sortSpecial(t.raw)
 
 	lowercase := n.lowercase == nil || *n.lowercase
 	if lowercase {

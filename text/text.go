@@ -3,11 +3,10 @@
 // Four families of tokenizers are read and written in Hugging Face's form:
 // WordPiece (the small models that are trained here, [TrainWordPiece]), CLIP's
 // byte-level BPE, SigLIP's SentencePiece unigram model and SigLIP 2's BPE with
-// byte fallback. They give the ids that Hugging Face's tokenizers give;
-// testdata/make_golden.py and scripts/golden/siglip.py make the files that the
-// tests compare with. Characters newer than their Unicode tables (rare scripts) may differ. OpenAI's
-// own tokenizer also repairs broken encodings and unescapes HTML, which Hugging
-// Face's doesn't.
+// byte fallback. They give the ids that Hugging Face's tokenizers give. OpenAI's
+// and open_clip's own tokenizer also cleans the text, which Hugging Face's
+// doesn't: [OpenCLIP]. scripts/golden makes the files that the tests compare
+// with. Characters newer than their Unicode tables (rare scripts) may differ.
 //
 // gomlx/go-huggingface reads these files too, but not CLIP's
 // tokenizer_config.json, differs in 2 of our 91 golden texts (invisible
@@ -76,12 +75,13 @@ type tokenizer struct {
 	tokens  []string // by id; "" where there is none
 	special map[string]int32
 	hidden  map[int32]bool // ids that Decode leaves out
-	// specialOrder has the special tokens, longest first.
-	specialOrder  []string
-	bos, eos, pad int32 // bos is −1 where there is none
-	oneEOS        bool  // a text that ends in eos gets no other
-	context       int
-	files         map[string][]byte // for Save
+	// raw are the special tokens that are looked for in the text as it is,
+	// normalized those that are looked for after normalization.
+	raw, normalized []specialToken
+	bos, eos, pad   int32 // bos is −1 where there is none
+	oneEOS          bool  // a text that ends in eos gets no other
+	context         int
+	files           map[string][]byte // for Save
 
 	cache cache
 }
@@ -92,6 +92,12 @@ func (t *tokenizer) BOS() int32         { return t.bos }
 func (t *tokenizer) EOS() int32         { return t.eos }
 func (t *tokenizer) Pad() int32         { return t.pad }
 
+// specialToken is a token as it stands in texts. Lists have the longest first.
+type specialToken struct {
+	text string
+	id   int32
+}
+
 func (t *tokenizer) Encode(s string) []int32 {
 	ids := make([]int32, 0, min(t.context, 2+len(s)/2+1))
 	if t.bos >= 0 {
@@ -101,15 +107,12 @@ func (t *tokenizer) Encode(s string) []int32 {
 	if t.prepare != nil {
 		s = t.prepare(s)
 	}
-	for len(s) > 0 && len(ids) < limit {
-		at, id, size := t.nextSpecial(s)
-		ids = t.appendText(ids, s[:at], limit)
-		if size == 0 {
-			break
-		}
-		ids = append(ids, id)
-		s = s[at+size:]
-	}
+	ids = splitSpecial(ids, s, limit, t.raw, func(ids []int32, s string) []int32 {
+		s = t.normalize(strings.ToValidUTF8(s, "\uFFFD"))
+		return splitSpecial(ids, s, limit, t.normalized, func(ids []int32, s string) []int32 {
+			return t.appendWords(ids, s, limit)
+		})
+	})
 	if len(ids) > limit {
 		ids = ids[:limit]
 	}
@@ -119,24 +122,38 @@ func (t *tokenizer) Encode(s string) []int32 {
 	return append(ids, t.eos)
 }
 
-// nextSpecial finds the first special token in s; at is len(s) if there's none.
-func (t *tokenizer) nextSpecial(s string) (at int, id int32, size int) {
-	at = len(s)
-	for _, token := range t.specialOrder {
-		// The order by length decides between tokens that start at one place.
-		if i := strings.Index(s[:min(at+len(token)-1, len(s))], token); i >= 0 && i < at {
-			at, id, size = i, t.special[token], len(token)
+// splitSpecial appends the ids of the special tokens in s and, by appendText,
+// of what is between them, until there are limit ids.
+func splitSpecial(ids []int32, s string, limit int, tokens []specialToken, appendText func([]int32, string) []int32) []int32 {
+	for len(s) > 0 && len(ids) < limit {
+		at, token := nextSpecial(s, tokens)
+		if at > 0 {
+			ids = appendText(ids, s[:at])
 		}
+		if at == len(s) {
+			break
+		}
+		ids = append(ids, token.id)
+		s = s[at+len(token.text):]
 	}
-	return at, id, size
+	return ids
 }
 
-func (t *tokenizer) appendText(ids []int32, s string, limit int) []int32 {
-	if s == "" {
-		return ids
+// nextSpecial finds the first special token in s; at is len(s) if there's none.
+func nextSpecial(s string, tokens []specialToken) (at int, found specialToken) {
+	at = len(s)
+	for _, token := range tokens {
+		// The order by length decides between tokens that start at one place.
+		if i := strings.Index(s[:min(at+len(token.text)-1, len(s))], token.text); i >= 0 && i < at {
+			at, found = i, token
+		}
 	}
-	s = strings.ToValidUTF8(s, "\uFFFD")
-	t.words(t.normalize(s), func(word string) {
+	return at, found
+}
+
+// appendWords appends the ids of a normalized text.
+func (t *tokenizer) appendWords(ids []int32, s string, limit int) []int32 {
+	t.words(s, func(word string) {
 		if len(ids) >= limit {
 			return
 		}

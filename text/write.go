@@ -38,12 +38,14 @@ func (v orderedVocab) MarshalJSON() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func specialTokens(vocab orderedVocab, tokens ...string) []object {
+// specialTokens are the added_tokens; normalized ones are looked for in the text
+// after its normalization (for CLIP, in any case of letters).
+func specialTokens(vocab orderedVocab, normalized bool, tokens ...string) []object {
 	var out []object
 	for _, t := range tokens {
 		out = append(out, object{
 			"id": vocab[t], "content": t, "special": true,
-			"single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+			"single_word": false, "lstrip": false, "rstrip": false, "normalized": normalized,
 		})
 	}
 	slices.SortFunc(out, func(a, b object) int { return cmp.Compare(a["id"].(int32), b["id"].(int32)) })
@@ -73,7 +75,7 @@ func wordPieceFiles(tokens []string, contextLength int) map[string][]byte {
 	}
 	file := object{
 		"version": "1.0", "truncation": nil, "padding": nil,
-		"added_tokens": specialTokens(vocab, padToken, unkToken, bosToken, eosToken),
+		"added_tokens": specialTokens(vocab, false, padToken, unkToken, bosToken, eosToken),
 		"normalizer": object{
 			"type": "BertNormalizer", "clean_text": true, "handle_chinese_chars": true,
 			"strip_accents": nil, "lowercase": true,
@@ -120,7 +122,7 @@ func clipFile(vocabJSON, mergesTXT []byte) ([]byte, error) {
 	}
 	return indented(object{
 		"version": "1.0", "truncation": nil, "padding": nil,
-		"added_tokens": specialTokens(vocab, bosToken, eosToken),
+		"added_tokens": specialTokens(vocab, true, bosToken, eosToken),
 		"normalizer": object{"type": "Sequence", "normalizers": []object{
 			{"type": "NFC"},
 			{"type": "Replace", "pattern": object{"Regex": `\s+`}, "content": " "},

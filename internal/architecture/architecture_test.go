@@ -15,12 +15,13 @@ import (
 var floors = map[string]int{
 	"torch": 1, "text": 1, "imaging": 1, "config": 1, "internal/doctor": 1, "internal/parquetfile": 1,
 	"checkpoint": 2, "dataset": 2, "dist": 2,
-	"nn": 3, "index": 3,
+	"hub": 3,
+	"nn":  3, "index": 3,
 	"clip": 4, "corpus": 4, "train": 4,
 	"captioner": 5, "internal/cliptest": 5,
 	"anchor": 6, "eval": 6, "pretrain": 6,
-	"finetune": 7, "report": 7,
-	"pipeline": 8, "serve": 8,
+	"finetune": 7, "report": 7, "suite": 7,
+	"pipeline": 8, "results": 8,
 	"internal/cli": 9,
 	"cmd/arf":      10,
 }

@@ -31,7 +31,12 @@ Wortsman et al. 2022). A run measures the whole curve by itself: eval.wise_alpha
 			if _, err := os.Stat(out); err == nil {
 				return fmt.Errorf("--out %s is there already; give a new folder", out)
 			}
-			for _, dir := range args {
+			for i, ref := range args {
+				dir, err := findModel(cmd.Context(), ref)
+				if err != nil {
+					return err
+				}
+				args[i] = dir
 				if _, err := os.Stat(filepath.Join(dir, "head.safetensors")); err == nil {
 					return fmt.Errorf("%s has a linear classifier beside its towers (method ft), which one folder of weights can't average; set eval.wise_alphas and use arf eval", dir)
 				}

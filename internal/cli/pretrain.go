@@ -26,6 +26,7 @@ func newPretrain(s *settings) *cobra.Command {
 func newPretrainCLIP(s *settings) *cobra.Command {
 	var out, precision string
 	var steps, stopAfter int
+	var seed uint64
 	c := &cobra.Command{
 		Use:   "clip CONFIG",
 		Short: "Pretrain a small CLIP on image-text pairs",
@@ -41,6 +42,9 @@ accuracy on held-out pairs and the training's log.`,
 			}
 			if steps > 0 {
 				cfg.Train.Steps = steps
+			}
+			if cmd.Flags().Changed("seed") {
+				cfg.Seed = seed
 			}
 			device, err := s.engine()
 			if err != nil {
@@ -92,6 +96,7 @@ accuracy on held-out pairs and the training's log.`,
 	c.Flags().StringVar(&out, "out", "runs/pretrain-clip", "run folder: checkpoints, metrics.jsonl, model")
 	c.Flags().StringVar(&precision, "precision", "auto", "of the towers: auto, bf16 or fp32")
 	c.Flags().IntVar(&steps, "steps", 0, "steps of the whole run, in place of the config's")
+	c.Flags().Uint64Var(&seed, "seed", 0, "in place of the config's")
 	c.Flags().IntVar(&stopAfter, "stop-after", 0, "stop after that many steps, resumable")
 	return c
 }

@@ -56,6 +56,9 @@ and belongs to that CLIP: it is looked for beside the captioner's folder.`,
 				}
 			}
 			o.DataHash = corpusHash(recipe.Data.Path)
+			if clipDir, err = findModel(cmd.Context(), clipDir); err != nil {
+				return err
+			}
 			tower, err := clip.Load(clipDir, device)
 			if err != nil {
 				return err
@@ -75,7 +78,7 @@ and belongs to that CLIP: it is looked for beside the captioner's folder.`,
 			return nil
 		},
 	}
-	c.Flags().StringVar(&clipDir, "clip", "models/icon-clip", "folder of the CLIP whose image tower it looks through")
+	c.Flags().StringVar(&clipDir, "clip", "models/icon-clip", "the CLIP whose image tower it looks through: a folder, or organisation/name of the Hugging Face hub")
 	c.Flags().StringVar(&data, "data", "", "image-text pairs in place of the recipe's")
 	c.Flags().StringVar(&heldOut, "held-out", "", "held-out pairs in place of the recipe's")
 	c.Flags().StringVar(&out, "out", "runs/pretrain-captioner", "run folder: features, checkpoints, metrics.jsonl, model")

@@ -24,8 +24,16 @@ type runFlags struct {
 
 func (f *runFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.sets, "set", nil, "override a key of the config, as in --set train.lr=1e-5 (repeatable)")
-	c.Flags().StringSliceVar(&f.methods, "method", nil, "methods in place of the config's, in the report too: zeroshot, ft, flyp, flyp+tca, flyp+ita, arf (comma-separated)")
+	c.Flags().StringSliceVar(&f.methods, "method", nil, "methods in place of the config's, in the report too, comma-separated: "+list(config.Methods))
 	c.Flags().BoolVar(&f.quiet, "quiet", false, "no progress")
+}
+
+func list[T ~string](items []T) string {
+	var names []string
+	for _, s := range items {
+		names = append(names, string(s))
+	}
+	return strings.Join(names, ", ")
 }
 
 // newRun makes the commands that go through a config's steps up to last.
@@ -49,7 +57,7 @@ func (f *runFlags) run(cmd *cobra.Command, s *settings, path string, last pipeli
 	}
 	o := pipeline.Options{Version: version(), Command: strings.Join(os.Args, " "), Out: os.Stdout}
 	if !f.quiet {
-		o.Stage = stages()
+		o.Stage, o.Fetch = stages(), downloads()
 		o.Training = func(name string, steps int) func(train.Metrics) { return newProgress(name, steps).step }
 	}
 	if err := pipeline.Run(cmd.Context(), cfg, last, o); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/renameio/v2"
 	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 // Write writes rows atomically.
@@ -47,14 +48,17 @@ func Read[T any](path string, columns ...string) (rows []T, err error) {
 		}
 		r := parquet.NewGenericReader[T](f)
 		defer r.Close()
-		rows = make([]T, f.NumRows())
-		for n := 0; n < len(rows); {
+		// In pieces, since the number of rows is only what the file says.
+		const piece = 8192
+		for want := int(f.NumRows()); len(rows) < want; {
+			n := len(rows)
+			rows = append(rows, make([]T, min(piece, want-n))...)
 			m, err := r.Read(rows[n:])
-			if n += m; n < len(rows) && (err != nil || m == 0) {
+			if rows = rows[:n+m]; len(rows) < want && (err != nil || m == 0) {
 				if err == nil || errors.Is(err, io.EOF) {
 					err = io.ErrUnexpectedEOF
 				}
-				return fmt.Errorf("%d rows of %d are readable: %w", n, len(rows), err)
+				return fmt.Errorf("%d rows of %d are readable: %w", len(rows), want, err)
 			}
 		}
 		return nil
@@ -67,7 +71,7 @@ func Read[T any](path string, columns ...string) (rows []T, err error) {
 
 // Open hands an open file to do. The library panics on some broken files; that
 // becomes an error.
-func Open(path string, do func(*parquet.File) error) (err error) {
+func Open(path string, do func(*parquet.File) error) error {
 	file, err := os.Open(path)
 	if err != nil {
 		return err
@@ -77,17 +81,64 @@ func Open(path string, do func(*parquet.File) error) (err error) {
 	if err != nil {
 		return err
 	}
+	f, err := OpenAt(file, info.Size())
+	if err == nil {
+		err = Guard(func() error { return do(f) })
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// OpenAt reads the metadata of a file, whose lengths are checked before memory
+// is taken for them. Page indexes are left for when they're asked for. r must
+// stay open while the file is read.
+func OpenAt(r io.ReaderAt, size int64) (f *parquet.File, err error) {
+	if err := checkFooter(r, size); err != nil {
+		return nil, err
+	}
+	err = Guard(func() error {
+		f, err = parquet.OpenFile(r, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+		if err == nil {
+			err = checkColumns(f, size)
+		}
+		return err
+	})
+	return f, err
+}
+
+// checkColumns refuses columns that can't lie in a file of that size; LZ4, whose
+// decoder in the library never ends on damaged data; and codecs that nobody
+// writes.
+func checkColumns(f *parquet.File, size int64) error {
+	inside := func(offset, length int64) bool { return offset >= 0 && length >= 0 && offset <= size-length }
+	for _, group := range f.Metadata().RowGroups {
+		if group.NumRows < 0 {
+			return errFooter
+		}
+		for _, c := range group.Columns {
+			switch codec := c.MetaData.Codec; codec {
+			case format.Uncompressed, format.Snappy, format.Gzip, format.Zstd:
+			default:
+				return fmt.Errorf("compressed with %s, which isn't read; write it with snappy or zstd", codec)
+			}
+			m := c.MetaData
+			if !inside(m.DataPageOffset, 0) || !inside(m.DictionaryPageOffset, 0) || !inside(0, m.TotalCompressedSize) ||
+				!inside(c.OffsetIndexOffset, int64(c.OffsetIndexLength)) {
+				return errFooter
+			}
+		}
+	}
+	return nil
+}
+
+// Guard makes an error of the library's panics on broken files.
+func Guard(do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("broken Parquet: %v", p)
 		}
-		if err != nil {
-			err = fmt.Errorf("%s: %w", path, err)
-		}
 	}()
-	f, err := parquet.OpenFile(file, info.Size())
-	if err != nil {
-		return err
-	}
-	return do(f)
+	return do()
 }

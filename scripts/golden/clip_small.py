@@ -1,14 +1,13 @@
-"""Writes golden_*.safetensors: small random CLIPs, inputs, and the features,
+"""Writes clip/testdata/golden_*.safetensors: small random CLIPs, inputs, and the features,
 loss and gradients that PyTorch gives for them.
 
 An implementation of its own, straight from the paper's description and the
-names in the checkpoints, so that a mistake in the Go code shows. Run with
-Debian's python3-torch:
-
-    python3 make_golden.py
+names in the checkpoints, so that a mistake in the Go code shows; features.py
+does the same with the libraries that users have.
 """
 import json
 import math
+import pathlib
 import struct
 import sys
 
@@ -174,7 +173,8 @@ def make(name, c, seed):
     out = {"input.rgb": rgb, "input.ids": ids, "output.images": images, "output.texts": texts, "output.logits": logits, "output.loss": loss}
     out.update({"weight." + k: t for k, t in w.items()})
     out.update({"gradient." + k: g for k, g in zip(leaves, gradients)})
-    write_safetensors(f"golden_{name}.safetensors", out, {"config": json.dumps(c), "torch": torch.__version__, "python": sys.version.split()[0]})
+    folder = pathlib.Path(__file__).resolve().parents[2] / "clip/testdata"
+    write_safetensors(folder / f"golden_{name}.safetensors", out, {"config": json.dumps(c), "torch": torch.__version__, "python": sys.version.split()[0]})
 
 
 for seed, (name, config) in enumerate(CASES.items()):

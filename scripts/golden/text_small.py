@@ -1,12 +1,13 @@
-"""Makes golden.json, words.json and the small CLIP tokenizer clip/ with
-Hugging Face's own tokenizers. wordpiece/ is made by this package's training:
+"""Makes golden.json, words.json and the small CLIP tokenizer clip/ of
+text/testdata with Hugging Face's own tokenizers. wordpiece/ there is made by
+that package's training:
 
     ARF_UPDATE=1 go test -run TestTrainWordPieceFixture ./text
-    pip install tokenizers==0.23.3 && python make_golden.py
 """
-import json, os
+import json, os, pathlib
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
+os.chdir(pathlib.Path(__file__).resolve().parents[2] / "text/testdata")
 CORPUS = [l.strip() for l in open("corpus.txt", encoding="utf-8")]
 
 TEXTS = CORPUS[:40] + [
@@ -31,11 +32,15 @@ def clip():
         pre_tokenizers.Split(Regex(split), "removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
     t.decoder = decoders.ByteLevel()
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    # Merges are learnt here; the vocabulary is then laid out as CLIP's: bytes,
-    # bytes at the end of a word, merges in order, the two marks.
-    t.train_from_iterator(CORPUS * 3, trainers.BpeTrainer(
-        vocab_size=900, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False))
-    merges = [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in json.loads(t.to_str())["model"]["merges"]]
+    # Merges were learnt here once (the trainer's order of equals changes from run
+    # to run); the vocabulary is laid out as CLIP's: bytes, bytes at the end of a
+    # word, merges in order, the two marks.
+    if os.path.exists("clip/merges.txt"):
+        merges = [tuple(l.split(" ")) for l in open("clip/merges.txt").read().split("\n")[1:-1]]
+    else:
+        t.train_from_iterator(CORPUS * 3, trainers.BpeTrainer(
+            vocab_size=900, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False))
+        merges = [tuple(m) for m in json.loads(t.to_str())["model"]["merges"]]
     vocab = {}
     for piece in alphabet + [a + "</w>" for a in alphabet] + ["".join(m) for m in merges] + ["<|startoftext|>", "<|endoftext|>"]:
         vocab.setdefault(piece, len(vocab))

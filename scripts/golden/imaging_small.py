@@ -1,6 +1,5 @@
-"""Makes the pictures of this folder and, with Pillow, what they must become.
-
-    pip install pillow==11.3.0 numpy && python make_golden.py
+"""Makes the drawn pictures of imaging/testdata and, with Pillow, what they must
+become. preprocess.py does the same with photographs and the libraries.
 
 Pillow 13 resizes some tall pictures in the other order of passes (columns
 first), which changes pixels slightly; CLIP models were made with older ones.
@@ -10,10 +9,11 @@ For each picture <name> of cases.json: <name>.rgb.png is convert("RGB"), and
 Resize(S, bicubic) of a PIL image, CenterCrop(S), convert("RGB") (in the order
 resize, crop on RGB, so that palettes are resampled in colour).
 """
-import json, struct, zlib
+import json, os, pathlib, struct, zlib
 import numpy as np
 from PIL import Image
 
+os.chdir(pathlib.Path(__file__).resolve().parents[2] / "imaging/testdata")
 rng = np.random.default_rng(0)
 
 

@@ -1,13 +1,10 @@
-"""Writes a folder as clip-retrieval's writer does (numpy.save, pandas' to_parquet), for store_test.go.
-
-    pip install numpy==2.4.6 pandas==3.1.1 pyarrow==26.0.1 && python make_golden.py
-"""
+"""Writes a folder as clip-retrieval's writer does (numpy.save, pandas' to_parquet), for index/store_test.go."""
 import pathlib
 
 import numpy as np
 import pandas as pd
 
-here = pathlib.Path(__file__).parent / "clip-retrieval"
+here = pathlib.Path(__file__).resolve().parents[2] / "index/testdata/clip-retrieval"
 for name in ("img_emb", "text_emb", "metadata"):
     (here / name).mkdir(parents=True, exist_ok=True)
 rng = np.random.default_rng(7)

@@ -1,0 +1,197 @@
+package dataset
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"arf/imaging"
+)
+
+// pairsTable writes a table of n pictures named by prefix.
+func pairsTable(t testing.TB, prefix string, n int) string {
+	t.Helper()
+	files := map[string]string{}
+	table := "filepath\ttitle\n"
+	for i := range n {
+		name := fmt.Sprintf("%s%d.png", prefix, i)
+		files[name] = string(picture(t, i, 4))
+		table += name + "\t" + name + "\n"
+	}
+	files["list.csv"] = table
+	return filepath.Join(tree(t, files), "list.csv")
+}
+
+// epochKeys reads epochs of a shuffled dataset.
+func epochKeys(t testing.TB, d Dataset, seed uint64, epochs, start int) [][]string {
+	t.Helper()
+	l, err := NewLoader(d, Options{BatchSize: 3, Shuffle: true, Seed: seed, Epochs: epochs, StartStep: start, Preprocess: imaging.CLIP(4)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := make([][]string, epochs)
+	for b, err := range l.Batches(context.Background()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range b.Samples {
+			out[b.Epoch] = append(out[b.Epoch], s.Key)
+		}
+	}
+	return out
+}
+
+func TestMix(t *testing.T) {
+	a, b := pairsTable(t, "a", 4), pairsTable(t, "b", 10)
+	d := open(t, Source{Path: a + "::" + b, Weights: []float64{2, 0.3}, RequireText: true})
+	if d.Len() != 14 {
+		t.Fatalf("%d samples", d.Len())
+	}
+	if s, err := d.Sample(5); err != nil || s.Key != "b1.png" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	const epochs = 10
+	drawn := epochKeys(t, d, 7, epochs, 0)
+	counts := map[string]int{}
+	for e, keys := range drawn {
+		ofA, ofB := 0, map[string]bool{}
+		for _, k := range keys {
+			counts[k]++
+			if k[0] == 'a' {
+				ofA++
+			} else {
+				ofB[k] = true
+			}
+		}
+		if len(keys) != 11 || ofA != 8 || len(ofB) != 3 {
+			t.Errorf("epoch %d: %q", e, keys)
+		}
+	}
+	// Three tenths in ten epochs: each of part b three times.
+	for i := range 10 {
+		if n := counts[fmt.Sprintf("b%d.png", i)]; n != 3 {
+			t.Errorf("b%d.png was drawn %d times: %v", i, n, counts)
+		}
+	}
+	// Going on from a step gives the same epochs, another seed others.
+	again := epochKeys(t, d, 7, epochs, 5*4)
+	for e := 5; e < epochs; e++ {
+		if !slices.Equal(again[e], drawn[e]) {
+			t.Errorf("epoch %d: %q, before %q", e, again[e], drawn[e])
+		}
+	}
+	if other := epochKeys(t, d, 8, 1, 0); slices.Equal(other[0], drawn[0]) {
+		t.Error("another seed gives the same order")
+	}
+	// Without shuffling each sample comes once.
+	if n := epochOf(d, Options{}); n != 14 {
+		t.Errorf("an unshuffled epoch has %d samples", n)
+	}
+	// Equal parts need no weights.
+	if d := open(t, Source{Path: a + "::" + b}); epochLen(d) != 14 {
+		t.Errorf("%d", epochLen(d))
+	}
+}
+
+func TestMixErrors(t *testing.T) {
+	a, b := pairsTable(t, "a", 4), pairsTable(t, "b", 10)
+	folder := tree(t, map[string]string{"x/1.png": "", "y/1.png": ""})
+	other := tree(t, map[string]string{"x/1.png": "", "z/1.png": ""})
+	for name, c := range map[string]struct {
+		source Source
+		want   []string
+	}{
+		"one":      {Source{Path: a, Weights: []float64{1}}, []string{"weights", "::"}},
+		"count":    {Source{Path: a + "::" + b, Weights: []float64{1}}, []string{"1 weights for 2 sources"}},
+		"zero":     {Source{Path: a + "::" + b, Weights: []float64{1, 0}}, []string{"weight 0", "part 1"}},
+		"negative": {Source{Path: a + "::" + b, Weights: []float64{-1, 1}}, []string{"weight -1"}},
+		"nothing":  {Source{Path: a + "::" + b, Weights: []float64{0.01, 1}}, []string{"weight 0.01", "none of the 4"}},
+		"missing":  {Source{Path: a + "::none.csv"}, []string{"none.csv"}},
+		"classes":  {Source{Path: folder + "::" + other}, []string{"classes"}},
+	} {
+		_, err := Open(c.source)
+		wantError(t, name, err, c.want...)
+	}
+}
+
+func TestShard(t *testing.T) {
+	a, b := pairsTable(t, "a", 4), pairsTable(t, "b", 11)
+	for name, d := range map[string]Dataset{
+		"table": open(t, Source{Path: b}),
+		"mix":   open(t, Source{Path: a + "::" + b, Weights: []float64{1, 2}, RequireText: true}),
+	} {
+		for world := 1; world <= 13; world++ {
+			var all []string
+			lengths := map[int]bool{}
+			for rank := range world {
+				part, err := Shard(d, rank, world)
+				if err != nil {
+					t.Fatal(err)
+				}
+				lengths[part.Len()] = true
+				for i := range part.Len() {
+					s, err := part.Sample(i)
+					if err != nil || s.Image == nil {
+						t.Fatal(s, err)
+					}
+					if described, err := Describe(part, i); err != nil || described.Key != s.Key {
+						t.Fatal(described, err)
+					}
+					all = append(all, s.Key)
+				}
+				if name == "mix" && epochLen(part) < part.Len() {
+					t.Errorf("shard %d of %d draws %d of %d", rank, world, epochLen(part), part.Len())
+				}
+			}
+			slices.Sort(all)
+			if len(all) != d.Len() || len(slices.Compact(all)) != d.Len() {
+				t.Errorf("%s in %d: %d different of %d, want %d", name, world, len(slices.Compact(all)), len(all), d.Len())
+			}
+			if most := map[string]int{"table": 2, "mix": 3}[name]; len(lengths) > most {
+				t.Errorf("%s in %d: lengths %v", name, world, lengths)
+			}
+		}
+	}
+	d := open(t, Source{Path: a})
+	for _, c := range [][2]int{{0, 0}, {-1, 2}, {2, 2}} {
+		_, err := Shard(d, c[0], c[1])
+		wantError(t, fmt.Sprint(c), err, fmt.Sprintf("shard %d of %d", c[0], c[1]))
+	}
+}
+
+func TestFewShot(t *testing.T) {
+	files := map[string]string{}
+	for i := range 9 {
+		files[fmt.Sprintf("cat/%d.png", i)], files[fmt.Sprintf("dog/%d.png", i)] = "", ""
+	}
+	files["yak/0.png"] = ""
+	root := tree(t, files)
+	counts := func(keys []string) [3]int {
+		var n [3]int
+		for _, k := range keys {
+			n[slices.Index([]byte("cdy"), k[0])]++
+		}
+		return n
+	}
+	first := keys(t, open(t, Source{Path: root, Shots: 4}))
+	if counts(first) != [3]int{4, 4, 1} || !slices.IsSorted(first) {
+		t.Errorf("%q", first)
+	}
+	if again := keys(t, open(t, Source{Path: root, Shots: 4})); !slices.Equal(first, again) {
+		t.Errorf("%q, then %q", first, again)
+	}
+	other := keys(t, open(t, Source{Path: root, Shots: 4, ShotsSeed: 1}))
+	if slices.Equal(first, other) || counts(other) != counts(first) {
+		t.Errorf("seed 1: %q", other)
+	}
+	// A class's shots don't depend on the classes beside it.
+	if half := keys(t, open(t, Source{Path: root, Shots: 4, Half: HalfBase})); !slices.Equal(half, first[:8]) {
+		t.Errorf("%q, want %q", half, first[:8])
+	}
+	_, err := Open(Source{Path: pairsTable(t, "a", 2), Shots: 1})
+	wantError(t, "no classes", err, "shots", "no classes")
+	_, err = Open(Source{Path: root, Half: "old"})
+	wantError(t, "half", err, `"old"`, "base", "new")
+}

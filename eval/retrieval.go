@@ -1,0 +1,236 @@
+package eval
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"arf/clip"
+	"arf/dataset"
+	"arf/torch"
+)
+
+// Captions is a set of images with one or more captions each.
+type Captions struct {
+	Name string // names the result's file
+	Role string // only passed on
+	// Data gives the captions as Texts; samples without any are left out.
+	Data dataset.Dataset
+	// ByKey makes samples of one key one image, as a table has a line for each
+	// caption.
+	ByKey bool
+	// Split, if set, takes a sample's text apart into its captions.
+	Split func(text string) []string
+}
+
+// RetrievalResult is one model on one caption set: clip_benchmark's JSON and
+// what a comparison needs besides.
+type RetrievalResult struct {
+	Dataset    string           `json:"dataset"`
+	Model      string           `json:"model"`      // set by the caller
+	Pretrained string           `json:"pretrained"` // set by the caller
+	DataSHA256 string           `json:"data_sha256,omitempty"`
+	Task       string           `json:"task"`
+	Metrics    RetrievalMetrics `json:"metrics"`
+	Language   string           `json:"language"`
+
+	Images     int    `json:"num_images"`
+	Texts      int    `json:"num_texts"`
+	LeftOut    int    `json:"num_without_text,omitempty"`
+	Broken     int    `json:"num_broken,omitempty"` // that couldn't be decoded
+	Activation string `json:"activation"`
+	Precision  string `json:"precision,omitempty"`
+	MainMetric string `json:"main_metric"`
+	Inputs     string `json:"inputs,omitempty"` // set by the caller
+	Role       string `json:"role"`
+}
+
+// RetrievalMetrics are recalls at RecallAt, each in [0, 1].
+type RetrievalMetrics struct {
+	Image [3]float64 // captions whose image is among the first
+	Text  [3]float64 // images one of whose captions is among the first
+}
+
+// MarshalJSON names the numbers as clip_benchmark does: image_retrieval_recall@1
+// and so on.
+func (m RetrievalMetrics) MarshalJSON() ([]byte, error) {
+	out := map[string]float64{}
+	for i, k := range RecallAt {
+		out[fmt.Sprintf("image_retrieval_recall@%d", k)] = m.Image[i]
+		out[fmt.Sprintf("text_retrieval_recall@%d", k)] = m.Text[i]
+	}
+	return json.Marshal(out)
+}
+
+// UnmarshalJSON reads what MarshalJSON wrote.
+func (m *RetrievalMetrics) UnmarshalJSON(data []byte) error {
+	var in map[string]float64
+	if err := json.Unmarshal(data, &in); err != nil {
+		return err
+	}
+	for i, k := range RecallAt {
+		m.Image[i], m.Text[i] = in[fmt.Sprintf("image_retrieval_recall@%d", k)], in[fmt.Sprintf("text_retrieval_recall@%d", k)]
+	}
+	return nil
+}
+
+// LoadRetrievalResult reads what Save wrote.
+func LoadRetrievalResult(path string) (*RetrievalResult, error) {
+	r := &RetrievalResult{}
+	return r, load(path, r)
+}
+
+// Save writes the JSON atomically and makes the folder.
+func (r *RetrievalResult) Save(path string) error { return save(path, r) }
+
+// Retrieve ranks all captions for each image and all images for each caption by
+// cosine (CLIP_benchmark, zeroshot_retrieval: recall@k of an image is 1 if any of
+// its captions is among the first k). What ties with the right answer counts as
+// before it.
+func Retrieve(ctx context.Context, model *clip.Model, set Captions, o Options) (*RetrievalResult, error) {
+	r := &RetrievalResult{
+		Dataset: set.Name, Task: "zeroshot_retrieval", Language: "en", Role: set.Role, MainMetric: "text_retrieval_recall@1",
+		Activation: string(model.Config.Text.Activation), Precision: precisionName(o.Precision),
+	}
+	err := r.measure(ctx, model, set, o)
+	if err != nil {
+		return nil, fmt.Errorf("suite %s: %w", set.Name, err)
+	}
+	return r, nil
+}
+
+func (r *RetrievalResult) measure(ctx context.Context, model *clip.Model, set Captions, o Options) error {
+	if set.Data == nil || set.Data.Len() == 0 {
+		return errors.New("no images")
+	}
+	rows, captions := r.group(set)
+	if len(rows) == 0 {
+		return fmt.Errorf("none of %d samples has a caption and can be read", set.Data.Len())
+	}
+	data, err := dataset.Subset(set.Data, rows)
+	if err != nil {
+		return err
+	}
+	if o.BatchSize == 0 {
+		o.BatchSize = 256
+	}
+	loader, err := dataset.NewLoader(data, dataset.Options{BatchSize: o.BatchSize, Preprocess: model.Preprocess, Epochs: 1, Workers: o.Workers, Log: o.Log})
+	if err != nil {
+		return err
+	}
+	var images []float32
+	var texts []string
+	var imageOf []int // of a caption
+	for batch, err := range loader.Batches(ctx) {
+		if err != nil {
+			return err
+		}
+		f, err := model.ImageFeatures(ctx, batch.Pixels, len(batch.Samples), o.Precision)
+		if err != nil {
+			return fmt.Errorf("images %s to %s: %w", batch.Samples[0].Key, batch.Samples[len(batch.Samples)-1].Key, err)
+		}
+		images = append(images, f...)
+		for _, i := range batch.Index {
+			for _, t := range captions[i] {
+				texts, imageOf = append(texts, t), append(imageOf, r.Images)
+			}
+			r.Images++
+		}
+		if o.Progress != nil {
+			o.Progress(batch.Index[len(batch.Index)-1]+1, data.Len())
+		}
+		batch.Release()
+	}
+	r.Texts, r.Broken = len(texts), r.Broken+loader.Broken().Count
+	if r.Images == 0 {
+		return errors.New("none of its images could be decoded")
+	}
+	features, err := model.TextFeatures(ctx, texts, o.Precision)
+	if err != nil {
+		return fmt.Errorf("captions: %w", err)
+	}
+	r.Metrics, err = recallOfCaptions(ctx, model.Device(), images, features, imageOf, model.Config.EmbedDim)
+	if o.Progress != nil {
+		o.Progress(data.Len(), data.Len())
+	}
+	return err
+}
+
+// group finds each image's captions; rows are the images' numbers.
+func (r *RetrievalResult) group(set Captions) (rows []int, captions [][]string) {
+	at := map[string]int{}
+	for i := range set.Data.Len() {
+		s, err := dataset.Describe(set.Data, i)
+		if err != nil {
+			r.Broken++
+			continue
+		}
+		texts := s.Texts
+		if len(texts) == 0 && s.Text != "" {
+			texts = []string{s.Text}
+		}
+		if set.Split != nil {
+			texts = set.Split(s.Text)
+		}
+		if len(texts) == 0 {
+			r.LeftOut++
+			continue
+		}
+		if k, known := at[s.Key]; known && set.ByKey {
+			captions[k] = append(captions[k], texts...)
+			continue
+		}
+		at[s.Key] = len(rows)
+		rows, captions = append(rows, i), append(captions, texts)
+	}
+	return rows, captions
+}
+
+// recallOfCaptions takes features of images [n, dim] and captions [m, dim], where
+// caption j belongs to image imageOf[j].
+func recallOfCaptions(ctx context.Context, device torch.Device, images, captions []float32, imageOf []int, dim int) (m RetrievalMetrics, err error) {
+	defer torch.Catch(&err)
+	n := len(images) / dim
+	captionsOf := make([][]int, n)
+	for j, i := range imageOf {
+		captionsOf[i] = append(captionsOf[i], j)
+	}
+	var image, text [3]int
+	err = eachRow(ctx, device, captions, images, dim, func(j int, scores []float32) {
+		own, rank := scores[imageOf[j]], -1 // itself
+		for _, s := range scores {
+			if s >= own {
+				rank++
+			}
+		}
+		count(&image, rank)
+	})
+	if err != nil {
+		return m, err
+	}
+	err = eachRow(ctx, device, images, captions, dim, func(i int, scores []float32) {
+		own := scores[captionsOf[i][0]]
+		for _, j := range captionsOf[i] {
+			own = max(own, scores[j])
+		}
+		rank := 0
+		for j, s := range scores {
+			if s >= own && imageOf[j] != i {
+				rank++
+			}
+		}
+		count(&text, rank)
+	})
+	for k := range RecallAt {
+		m.Image[k], m.Text[k] = float64(image[k])/float64(len(imageOf)), float64(text[k])/float64(n)
+	}
+	return m, err
+}
+
+func precisionName(d torch.DType) string {
+	if d == 0 {
+		d = torch.Float32
+	}
+	return d.String()
+}

@@ -1,0 +1,348 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"arf/clip"
+	"arf/config"
+	"arf/dataset"
+	"arf/eval"
+	"arf/pipeline"
+	"arf/suite"
+	"arf/torch"
+	"arf/train"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// evalFlags are those of arf eval MODEL.
+type evalFlags struct {
+	suites, baselines                                   []string
+	data, out, csv, head, precision, classes, templates string
+	metric, task, id                                    string
+	batch, limit, workers, confusions                   int
+	list, redo                                          bool
+	source                                              dataset.Source
+}
+
+func newEval(s *settings) *cobra.Command {
+	var run runFlags
+	var f evalFlags
+	c := &cobra.Command{
+		Use:   "eval MODEL|CONFIG",
+		Short: "Evaluate a model on published suites or your own test set, or every model of a config",
+		Long: `arf eval CONFIG (a .yaml file) evaluates every method and seed of a run: it writes
+eval/<method>/seed-<s>/<suite>.json, feature drift and the WiSE-FT curve. Steps
+that it needs and that aren't done yet are done first.
+
+arf eval MODEL --suite NAME --data ROOT evaluates one model, zero-shot, on the
+test sets of a suite that lie below ROOT; what is missing is listed with the path
+expected. arf eval MODEL --data PATH evaluates it on your own test set: a folder
+of images for each class, a CSV, a webdataset, Parquet; where images have captions
+and no classes, retrieval is measured. Results are JSON files that clip_benchmark
+build accepts. docs/evaluation.md has the suites, layouts and conventions.`,
+		Example: `  arf eval --list
+  arf eval openai-vit-b-16 --suite imagenet-robustness,vtab --data /data
+  arf eval models/icon-clip --data data/icons/id/test --templates "an icon of a {}"
+  arf eval configs/own-data.yaml`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.list {
+				return listSuites(cmd)
+			}
+			if len(args) != 1 {
+				return errors.New("give a MODEL or a CONFIG, as in: arf eval MODEL --suite imagenet-robustness --data ROOT, or arf eval my.yaml; arf eval --list has the suites")
+			}
+			if ext := strings.ToLower(filepath.Ext(args[0])); ext == ".yaml" || ext == ".yml" {
+				if name := firstChanged(cmd, f.names()); name != "" {
+					return fmt.Errorf("--%s is for arf eval MODEL; %s is a config, whose suites are in eval.suites", name, args[0])
+				}
+				return run.run(cmd, s, args[0], pipeline.Evaluate)
+			}
+			if name := firstChanged(cmd, []string{"set", "method"}); name != "" {
+				return fmt.Errorf("--%s is for arf eval CONFIG; %s is not a .yaml file", name, args[0])
+			}
+			return f.run(cmd, s, args[0], run.quiet)
+		},
+	}
+	run.add(c)
+	f.add(c)
+	return c
+}
+
+func (f *evalFlags) add(c *cobra.Command) {
+	p := c.Flags()
+	p.BoolVar(&f.list, "list", false, "list the suites, their test sets and how these must lie on disk")
+	p.StringSliceVar(&f.suites, "suite", nil, "suites to measure: "+strings.Join(suite.Names(), ", ")+" (comma-separated)")
+	p.StringVar(&f.data, "data", "", "folder that the suites' test sets lie in; without --suite, your own test set")
+	p.StringVar(&f.out, "out", "", "folder of the results (default results/<model>); what it has of the same model, data and prompts is not measured again")
+	p.BoolVar(&f.redo, "redo", false, "measure again what --out has already")
+	p.StringVar(&f.csv, "csv", "", "file for the table with all its digits")
+	p.StringVar(&f.templates, "templates", "", "prompts in place of the suite's: imagenet-80, imagenet-7, one prompt with {}, or a file with one a line")
+	p.StringVar(&f.precision, "precision", "fp32", "of the towers: fp32, bf16, or auto (bf16 where the hardware computes in it)")
+	p.StringVar(&f.head, "head", "", "linear classifier (safetensors) for the sets whose classes it has; default MODEL/head.safetensors if it is there")
+	p.StringSliceVar(&f.baselines, "baseline", nil, "results of other models, a folder each: the difference, and with two or more effective robustness (repeatable)")
+	p.StringVar(&f.id, "id", "", "test set that is in distribution, such as domainnet-sketch; the others are shifts")
+	p.IntVar(&f.limit, "limit", 0, "images of each test set, spread evenly (0 = all)")
+	p.IntVar(&f.batch, "batch-size", 256, "images at a time")
+	p.IntVar(&f.workers, "workers", 0, "image decoding in parallel (0 = all cores)")
+	p.IntVar(&f.confusions, "confusions", 5, "most frequent mistakes that are shown of each test set")
+	p.StringVar(&f.classes, "classes", "", `classes of your own test set: "cat,dog", or a file with one a line (name, or name and tab and name in prompts)`)
+	p.StringVar(&f.metric, "metric", "", "metric of your own test set: acc1 or mean_per_class_recall")
+	p.StringVar(&f.task, "task", "", "of your own test set: classification or retrieval (default: by what the data has)")
+	p.StringVar(&f.source.Type, "type", "", "of your own test set: image-folder, csv, webdataset, coop or parquet (default: by its path)")
+	p.StringVar(&f.source.Split, "split", "", "of your own test set, where it has several")
+	p.StringVar(&f.source.ImageColumn, "image-column", "", "of your own table")
+	p.StringVar(&f.source.TextColumn, "text-column", "", "of your own table")
+	p.StringVar(&f.source.ClassColumn, "class-column", "", "of your own table")
+	p.StringVar(&f.source.LabelColumn, "label-column", "", "of your own table")
+	p.StringVar(&f.source.Separator, "separator", "", "between the columns of your own table")
+}
+
+// names are the flags that a config doesn't have.
+func (f *evalFlags) names() []string {
+	var own cobra.Command
+	new(evalFlags).add(&own)
+	var names []string
+	own.Flags().VisitAll(func(flag *pflag.Flag) { names = append(names, flag.Name) })
+	return names
+}
+
+// ownFlags are those of a test set of the user's.
+var ownFlags = []string{"classes", "metric", "task", "type", "split", "image-column", "text-column", "class-column", "label-column", "separator"}
+
+func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool) error {
+	device, err := s.engine()
+	if err != nil {
+		return err
+	}
+	precision, err := f.dtype(device)
+	if err != nil {
+		return err
+	}
+	opened, err := f.open(cmd)
+	if err != nil {
+		return err
+	}
+	printMissing(opened.Missing)
+	if len(opened.Tests) == 0 {
+		return fmt.Errorf("none of the test sets is below %s; put them as listed above, or give another --data", f.data)
+	}
+	model, err := clip.Load(ref, device)
+	if err != nil {
+		return err
+	}
+	o := suite.RunOptions{ModelName: ref, Out: f.out, Redo: f.redo}
+	o.BatchSize, o.Workers, o.Precision = f.batch, f.workers, precision
+	if o.Out == "" {
+		o.Out = filepath.Join("results", fileName(ref))
+	}
+	if o.ModelHash, err = model.Hash(); err != nil {
+		return err
+	}
+	if o.Head, err = f.linearHead(ref); err != nil {
+		return err
+	}
+	if !quiet {
+		o.Stage = stages()
+	}
+	outcomes, err := suite.Run(cmd.Context(), model, opened.Tests, o)
+	if err != nil {
+		return err
+	}
+	return f.report(outcomes, o.Out)
+}
+
+// open finds the test sets that the flags name.
+func (f *evalFlags) open(cmd *cobra.Command) (suite.Opened, error) {
+	var out suite.Opened
+	if f.data == "" {
+		return out, errors.New("give --data, the folder that the test sets lie in, or your own test set; arf eval --list says how they must lie")
+	}
+	var templates []string
+	if f.templates != "" {
+		var err error
+		if templates, err = suite.ReadTemplates(f.templates); err != nil {
+			return out, err
+		}
+	}
+	if len(f.suites) == 0 {
+		own := suite.Own{Source: f.source, Templates: templates, Metric: f.metric, Task: f.task, Limit: f.limit}
+		own.Source.Path = f.data
+		if f.classes != "" {
+			var err error
+			if own.Classes, err = suite.ReadClasses(f.classes); err != nil {
+				return out, err
+			}
+		}
+		t, err := own.Open()
+		out.Tests = append(out.Tests, t)
+		return out, err
+	}
+	if name := firstChanged(cmd, ownFlags); name != "" {
+		return out, fmt.Errorf("--%s is for a test set of your own, without --suite", name)
+	}
+	for i, name := range f.suites {
+		if slices.Contains(f.suites[:i], name) {
+			return out, fmt.Errorf("--suite names %s twice", name)
+		}
+		s, err := suite.Load(name)
+		if err != nil {
+			return out, err
+		}
+		part, err := s.Open(f.data, suite.Options{Templates: templates, Limit: f.limit, ID: f.id})
+		if err != nil {
+			return out, err
+		}
+		out.Tests, out.Missing = append(out.Tests, part.Tests...), append(out.Missing, part.Missing...)
+	}
+	return out, nil
+}
+
+// linearHead is the one that was given, or the one beside the model; nil without.
+func (f *evalFlags) linearHead(model string) (*eval.Head, error) {
+	path := f.head
+	if path == "" {
+		path = filepath.Join(model, "head.safetensors")
+		if _, err := os.Stat(path); err != nil {
+			return nil, nil //nolint:nilerr // there is none
+		}
+	}
+	head, err := eval.LoadHead(path)
+	if err != nil {
+		return nil, fmt.Errorf("head: %w", err)
+	}
+	return head, nil
+}
+
+func (f *evalFlags) dtype(d torch.Device) (torch.DType, error) {
+	switch config.Precision(f.precision) {
+	case config.PrecisionFP32:
+		return torch.Float32, nil
+	case config.PrecisionBF16:
+		return torch.BFloat16, nil
+	case config.PrecisionAuto:
+		return train.AutoPrecision(d), nil
+	}
+	return 0, fmt.Errorf("--precision %q: want fp32, bf16 or auto", f.precision)
+}
+
+// report prints the table and the mistakes, and writes the CSV.
+func (f *evalFlags) report(outcomes []suite.Outcome, out string) error {
+	table := suite.Tabulate(outcomes)
+	var baselines []suite.Baseline
+	for _, dir := range f.baselines {
+		baselines = append(baselines, suite.Baseline{Dir: dir})
+	}
+	warn := func(text string) { fmt.Fprintln(os.Stderr, "arf:", text) }
+	if err := table.Compare(baselines, warn); err != nil {
+		return err
+	}
+	if err := table.Print(os.Stdout); err != nil {
+		return err
+	}
+	printMistakes(outcomes, f.confusions)
+	if f.csv != "" {
+		if err := table.SaveCSV(f.csv); err != nil {
+			return err
+		}
+	}
+	reused := 0
+	for _, o := range outcomes {
+		if o.Reused {
+			reused++
+		}
+	}
+	if reused > 0 {
+		fmt.Fprintf(os.Stderr, "arf: %d of %d results were there already; --redo measures them again\n", reused, len(outcomes))
+	}
+	fmt.Println("results: " + out)
+	return nil
+}
+
+func printMistakes(outcomes []suite.Outcome, n int) {
+	for _, o := range outcomes {
+		if o.Class == nil {
+			continue
+		}
+		top := o.Class.Confusions[:min(max(n, 0), len(o.Class.Confusions))]
+		if len(top) == 0 {
+			continue
+		}
+		fmt.Printf("\nmost frequent mistakes on %s:\n", o.Test.Name())
+		for _, c := range top {
+			fmt.Printf("  %4d × %s taken for %s\n", c.N, spokenClass(o.Class, c.Class), spokenClass(o.Class, c.Predicted))
+		}
+	}
+	fmt.Println()
+}
+
+// spokenClass is a class's name in prompts.
+func spokenClass(r *eval.Result, name string) string {
+	if p := r.PerClass[name].Prompt; p != "" {
+		return p
+	}
+	return name
+}
+
+func printMissing(missing []suite.Missing) {
+	for _, m := range missing {
+		fmt.Fprintln(os.Stderr, "missing: "+m.String())
+	}
+}
+
+func listSuites(cmd *cobra.Command) error {
+	out := cmd.OutOrStdout()
+	for _, name := range suite.Names() {
+		s, err := suite.Load(name)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s: %s\n  source: %s\n", name, s.Title, s.Source)
+		if s.Like != "" {
+			fmt.Fprintf(out, "  test sets and layout: as %s\n\n", s.Like)
+			continue
+		}
+		if s.Discover != "" {
+			fmt.Fprintf(out, "  ROOT/%s/{%s}\n", s.Discover, suite.WebDatasetLayout)
+		}
+		for _, set := range s.Sets {
+			fmt.Fprintf(out, "  %s (%s): ROOT/%s\n", set.Name, set.Title, strings.Join(set.Paths, " or ROOT/"))
+			if set.Layout != "" {
+				fmt.Fprintf(out, "      %s\n", set.Layout)
+			}
+			if set.Archive != "" {
+				fmt.Fprintf(out, "      archive: %s\n", set.Archive)
+			}
+		}
+		fmt.Fprintln(out)
+	}
+	return nil
+}
+
+// fileName makes a model's name usable as a folder's.
+func fileName(ref string) string {
+	ref = strings.TrimPrefix(filepath.ToSlash(filepath.Clean(ref)), "hf-hub:")
+	parts := strings.Split(strings.Trim(ref, "/"), "/")
+	if base := parts[len(parts)-1]; base == "model" || strings.HasPrefix(base, "seed-") || base == "." || base == ".." {
+		// A run's model: its method and seed say more.
+		return strings.Trim(strings.ReplaceAll(strings.Join(parts[max(0, len(parts)-4):], "-"), ".", ""), "-")
+	}
+	return parts[len(parts)-1]
+}
+
+// firstChanged is the first of the flags that was given; "" if none was.
+func firstChanged(cmd *cobra.Command, names []string) string {
+	for _, name := range names {
+		if cmd.Flags().Changed(name) {
+			return name
+		}
+	}
+	return ""
+}

@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"arf/hub"
+
+	"github.com/dustin/go-humanize"
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// findModel gives the path of a model that was named on the command line: it is
+// here, or fetched from the hub.
+func findModel(ctx context.Context, ref string) (string, error) {
+	return hub.Resolve(ctx, ref, hub.Options{Progress: downloads()})
+}
+
+// downloads shows what is fetched: a bar on a terminal, else a line every few
+// seconds.
+func downloads() func(file string, done, total int64) {
+	var current string
+	var bar *progressbar.ProgressBar
+	var last time.Time
+	onTerminal := term.IsTerminal(int(os.Stderr.Fd()))
+	return func(file string, done, total int64) {
+		begins := file != current
+		current = file
+		if onTerminal {
+			if begins {
+				length := total
+				if length == 0 {
+					length = -1
+				}
+				bar = progressbar.NewOptions64(length, progressbar.OptionSetWriter(os.Stderr), progressbar.OptionSetDescription("fetch "+file),
+					progressbar.OptionShowBytes(true), progressbar.OptionSetPredictTime(true), progressbar.OptionThrottle(200*time.Millisecond),
+					progressbar.OptionClearOnFinish(), progressbar.OptionSetWidth(24))
+			}
+			_ = bar.Set64(done)
+			return
+		}
+		if now := time.Now(); begins || now.Sub(last) >= lineEvery {
+			last = now
+			of := ""
+			if total > 0 {
+				of = " of " + humanize.Bytes(uint64(total))
+			}
+			fmt.Fprintf(os.Stderr, "fetch %s: %s%s\n", file, humanize.Bytes(uint64(max(done, 0))), of)
+		}
+	}
+}

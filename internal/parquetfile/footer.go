@@ -1,0 +1,162 @@
+package parquetfile
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// maxFooter bounds a file's metadata; that of a million images in groups of 100
+// is about 3 MB.
+const maxFooter = 64 << 20
+
+var errFooter = errors.New("broken Parquet: its metadata contradicts itself")
+
+// checkFooter walks the metadata at a file's end (Thrift's compact protocol)
+// before the library does, which makes lists as long as a damaged file says.
+func checkFooter(r io.ReaderAt, size int64) error {
+	if size < 12 {
+		return errors.New("not a Parquet file: it is too short")
+	}
+	var tail [8]byte
+	if _, err := r.ReadAt(tail[:], size-8); err != nil {
+		return err
+	}
+	if string(tail[4:]) != "PAR1" {
+		return errors.New("not a whole Parquet file: it doesn't end with PAR1")
+	}
+	n := int64(binary.LittleEndian.Uint32(tail[:]))
+	if n > size-12 || n > maxFooter {
+		return fmt.Errorf("broken Parquet: metadata of %d bytes in a file of %d", n, size)
+	}
+	footer := make([]byte, n)
+	if _, err := r.ReadAt(footer, size-8-n); err != nil {
+		return err
+	}
+	w := walker{rest: footer}
+	return w.structure(0)
+}
+
+// Types of the compact protocol.
+const (
+	thriftStop = iota
+	thriftTrue
+	thriftFalse
+	thriftI8
+	thriftI16
+	thriftI32
+	thriftI64
+	thriftDouble
+	thriftBinary
+	thriftList
+	thriftSet
+	thriftMap
+	thriftStruct
+)
+
+// walker skips values and checks that announced lengths can be true.
+type walker struct{ rest []byte }
+
+func (w *walker) skip(n uint64) error {
+	if n > uint64(len(w.rest)) {
+		return errFooter
+	}
+	w.rest = w.rest[n:]
+	return nil
+}
+
+func (w *walker) byte() (byte, error) {
+	if len(w.rest) == 0 {
+		return 0, errFooter
+	}
+	b := w.rest[0]
+	w.rest = w.rest[1:]
+	return b, nil
+}
+
+func (w *walker) varint() (uint64, error) {
+	v, n := binary.Uvarint(w.rest)
+	if n <= 0 {
+		return 0, errFooter
+	}
+	w.rest = w.rest[n:]
+	return v, nil
+}
+
+func (w *walker) structure(depth int) error {
+	if depth > 32 {
+		return errFooter
+	}
+	for {
+		head, err := w.byte()
+		if err != nil {
+			return err
+		}
+		if head == thriftStop {
+			return nil
+		}
+		if head>>4 == 0 { // the field's number follows
+			if _, err := w.varint(); err != nil {
+				return err
+			}
+		}
+		kind := head & 15
+		if kind == thriftTrue || kind == thriftFalse {
+			continue
+		}
+		if err := w.value(kind, depth); err != nil {
+			return err
+		}
+	}
+}
+
+func (w *walker) value(kind byte, depth int) error {
+	switch kind {
+	case thriftTrue, thriftFalse, thriftI8:
+		return w.skip(1)
+	case thriftI16, thriftI32, thriftI64:
+		_, err := w.varint()
+		return err
+	case thriftDouble:
+		return w.skip(8)
+	case thriftBinary:
+		n, err := w.varint()
+		if err != nil {
+			return err
+		}
+		return w.skip(n)
+	case thriftStruct:
+		return w.structure(depth + 1)
+	case thriftList, thriftSet:
+		return w.list(depth + 1)
+	}
+	return errFooter // Parquet's metadata has no maps
+}
+
+func (w *walker) list(depth int) error {
+	head, err := w.byte()
+	if err != nil {
+		return err
+	}
+	n := uint64(head >> 4)
+	if n == 15 {
+		if n, err = w.varint(); err != nil {
+			return err
+		}
+	}
+	kind := head & 15
+	least := uint64(1)
+	if kind == thriftStruct {
+		least = 3 // ColumnOrder's; other structures are longer
+	}
+	if depth > 32 || n > uint64(len(w.rest))/least {
+		return errFooter
+	}
+	for range n {
+		if err := w.value(kind, depth); err != nil {
+			return err
+		}
+	}
+	return nil
+}

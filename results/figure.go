@@ -1,0 +1,104 @@
+package results
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"arf/report"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/plotutil"
+	"gonum.org/v1/plot/vg"
+)
+
+// Figure draws ID accuracy against another axis as SVG: every method, its
+// learning rates joined by a line, and the WiSE-FT curves. At equal ID, right
+// below and above each other, methods can be compared.
+func (t *Table) Figure(axis Axis, sweep []Point) ([]byte, error) {
+	p := plot.New()
+	p.X.Label.Text = "ID top-1, %"
+	p.Y.Label.Text = map[Axis]string{Shift: "average shift top-1, %", ZeroShot: "zero-shot top-1, %"}[axis]
+	p.Legend.Top = false
+	p.Legend.Left = true
+	p.Add(plotter.NewGrid())
+	at := func(id, other Score) plotter.XY { return plotter.XY{X: 100 * id.Mean, Y: 100 * other.Mean} }
+	look := 0
+	add := func(name string, xys plotter.XYs, joined bool) error {
+		if len(xys) == 0 {
+			return nil
+		}
+		points, err := plotter.NewScatter(xys)
+		if err != nil {
+			return fmt.Errorf("results: draw %s: %w", name, err)
+		}
+		points.Color, points.Shape, points.Radius = plotutil.Color(look), plotutil.Shape(look), vg.Points(3)
+		thumbs := []plot.Thumbnailer{points}
+		if joined && len(xys) > 1 {
+			line, err := plotter.NewLine(xys)
+			if err != nil {
+				return fmt.Errorf("results: draw %s: %w", name, err)
+			}
+			line.Color, line.Dashes = plotutil.Color(look), plotutil.Dashes(look)
+			p.Add(line)
+			thumbs = append(thumbs, line)
+		}
+		p.Add(points)
+		p.Legend.Add(name, thumbs...)
+		look++
+		return nil
+	}
+	score := func(key string) plotter.XY { return at(t.Score(key, t.on(ID)), t.Score(key, t.on(axis))) }
+	var swept []string
+	for _, point := range sweep {
+		if !slices.Contains(swept, point.Method) {
+			swept = append(swept, point.Method)
+		}
+	}
+	for _, key := range t.Methods {
+		if isWise(key) || slices.Contains(swept, key) {
+			continue
+		}
+		if err := add(key, plotter.XYs{score(key)}, false); err != nil {
+			return nil, err
+		}
+	}
+	for _, method := range swept {
+		var xys plotter.XYs
+		for _, point := range sweep {
+			if point.Method == method {
+				xys = append(xys, at(point.Score[ID], point.Score[axis]))
+			}
+		}
+		if err := add(method+", learning rates", xys, true); err != nil {
+			return nil, err
+		}
+	}
+	for _, method := range t.Methods {
+		// Keys are in the order of alpha: wise-flyp-0.1, wise-flyp-0.2 …
+		xys := plotter.XYs{}
+		for _, key := range t.Methods {
+			if strings.HasPrefix(key, "wise-"+method+"-") && !strings.Contains(strings.TrimPrefix(key, "wise-"+method+"-"), "-") {
+				xys = append(xys, score(key))
+			}
+		}
+		if len(xys) == 0 {
+			continue
+		}
+		ends := plotter.XYs{score(report.Pretrained)}
+		if err := add(method+", WiSE-FT", append(append(ends, xys...), score(method)), true); err != nil {
+			return nil, err
+		}
+	}
+	canvas, err := p.WriterTo(16*vg.Centimeter, 12*vg.Centimeter, "svg")
+	if err != nil {
+		return nil, fmt.Errorf("results: draw: %w", err)
+	}
+	var b bytes.Buffer
+	if _, err := canvas.WriteTo(&b); err != nil {
+		return nil, fmt.Errorf("results: draw: %w", err)
+	}
+	return b.Bytes(), nil
+}

@@ -1,0 +1,213 @@
+package suite
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"arf/dataset"
+	"arf/eval"
+)
+
+// Own is a test set of the user's.
+type Own struct {
+	Name   string // "" is the path's last part
+	Source dataset.Source
+	// Classes compete; nil are the data's own.
+	Classes   []eval.Class
+	Templates []string // nil are the data's, else "a photo of a {}."
+	Metric    string   // "" is eval.Acc1
+	// Task is "classification" or "retrieval"; "" tells it from the data:
+	// classification where images have classes, else retrieval.
+	Task  string
+	Limit int // images, spread evenly; 0 is all
+}
+
+// Open opens the test set.
+func (o Own) Open() (Test, error) {
+	name := o.Name
+	if name == "" {
+		name = strings.TrimSuffix(filepath.Base(filepath.Clean(o.Source.Path)), filepath.Ext(o.Source.Path))
+	}
+	set := &Set{Name: name, Title: o.Source.Path, Metric: o.Metric, Templates: o.Templates}
+	if set.Metric == "" {
+		set.Metric = eval.Acc1
+	}
+	t := Test{Set: set, Path: o.Source.Path}
+	fail := func(err error) (Test, error) { return t, fmt.Errorf("test set %s: %w", o.Source.Path, err) }
+	d, err := dataset.Open(o.Source)
+	if err == nil && len(dataset.Classes(d)) == 0 && len(o.Classes) > 0 {
+		// Labels, if it has any, are numbers of the classes that were given.
+		source := o.Source
+		for _, c := range o.Classes {
+			source.Classes = append(source.Classes, c.Name)
+		}
+		source.AllowMissing = true
+		d, err = dataset.Open(source)
+	}
+	if err != nil {
+		return fail(err)
+	}
+	task := o.Task
+	if task == "" {
+		if task, err = guessTask(d); err != nil {
+			return fail(err)
+		}
+	}
+	switch task {
+	case "retrieval":
+		if len(o.Classes) > 0 || len(o.Templates) > 0 {
+			return fail(errors.New("retrieval has no classes and templates; leave them out, or say that the task is classification"))
+		}
+		t.Captions = &eval.Captions{Data: d, ByKey: oneLineACaption(o.Source)}
+	case "classification":
+		if t.Class, err = o.classification(d); err != nil {
+			return fail(err)
+		}
+	default:
+		return fail(fmt.Errorf("task %q: must be classification or retrieval", task))
+	}
+	t.finish(Options{Limit: o.Limit})
+	return t, nil
+}
+
+func (o Own) classification(d dataset.Dataset) (*eval.Suite, error) {
+	suite := &eval.Suite{Data: d, Classes: o.Classes, Templates: o.Templates}
+	names := dataset.Classes(d)
+	if suite.Classes == nil {
+		if len(names) == 0 {
+			names = present(d)
+		}
+		if len(names) == 0 {
+			return nil, errors.New("its images have no classes; give their names, or measure retrieval")
+		}
+		if suite.Classes = spoken(names, nil); len(slices.Compact(slices.Sorted(slices.Values(names)))) < len(names) {
+			suite.Classes, suite.ByLabel = byLabel(names), true
+		}
+	}
+	if suite.Templates == nil {
+		if suite.Templates = dataset.Templates(d); suite.Templates == nil {
+			suite.Templates = []string{"a photo of a {}."}
+		}
+	}
+	return suite, nil
+}
+
+// present lists the classes that have images, sorted; images that can't be read
+// are counted later.
+func present(d dataset.Dataset) []string {
+	seen := map[string]bool{}
+	for i := range d.Len() {
+		if s, err := dataset.Describe(d, i); err == nil && s.Class != "" {
+			seen[s.Class] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(seen))
+}
+
+// guessTask looks at the first samples that can be read.
+func guessTask(d dataset.Dataset) (string, error) {
+	captions := false
+	var first error
+	for i := range min(d.Len(), 100) {
+		s, err := dataset.Describe(d, i)
+		switch {
+		case err != nil && first == nil:
+			first = err
+		case err == nil && s.Class != "":
+			return "classification", nil
+		case err == nil && s.Text != "":
+			captions = true
+		}
+	}
+	switch {
+	case captions:
+		return "retrieval", nil
+	case first != nil:
+		return "", first
+	}
+	return "", errors.New("its images have neither classes nor captions; if they have labels, give the names of the classes")
+}
+
+// oneLineACaption tells a table, where an image with several captions has
+// several lines.
+func oneLineACaption(s dataset.Source) bool {
+	ext := strings.ToLower(filepath.Ext(s.Path))
+	return s.Type == dataset.CSV || s.Type == "" && (ext == ".csv" || ext == ".tsv")
+}
+
+// ReadClasses reads classes from a list "cat,dog" or a file with one a line; a
+// tab in a line separates the data's name from the one in prompts. Without it
+// underscores become spaces in prompts.
+func ReadClasses(spec string) ([]eval.Class, error) {
+	names, err := listOrFile(spec, func(s string) bool { return strings.Contains(s, ",") })
+	if err != nil {
+		return nil, fmt.Errorf("classes: %w", err)
+	}
+	var classes []eval.Class
+	for _, line := range names {
+		name, prompt, ok := strings.Cut(line, "\t")
+		c := spoken([]string{strings.TrimSpace(name)}, nil)[0]
+		if ok {
+			c.Prompt = strings.TrimSpace(prompt)
+		}
+		classes = append(classes, c)
+	}
+	return classes, nil
+}
+
+// ReadTemplates reads prompts: a name (see Templates), one prompt with {}, or a
+// file with one a line. clip_benchmark's {c} is taken for {}.
+func ReadTemplates(spec string) ([]string, error) {
+	if _, ok := templateFiles[spec]; ok {
+		return Templates(spec)
+	}
+	prompts := []string{spec}
+	if !strings.Contains(spec, "{}") && !strings.Contains(spec, "{c}") {
+		text, err := readText(spec)
+		if err != nil {
+			return nil, fmt.Errorf("templates: %w; give imagenet-80, imagenet-7, a prompt with {} or a file of them", err)
+		}
+		prompts = textLines(text)
+	}
+	if len(prompts) == 0 {
+		return nil, fmt.Errorf("templates: %s holds none; write one a line", spec)
+	}
+	for i, p := range prompts {
+		if prompts[i] = strings.ReplaceAll(p, "{c}", "{}"); !strings.Contains(prompts[i], "{}") {
+			return nil, fmt.Errorf("templates: %q has no {} for the class name", p)
+		}
+	}
+	return prompts, nil
+}
+
+// listOrFile splits a list at commas, or reads a file's lines.
+func listOrFile(spec string, isList func(string) bool) ([]string, error) {
+	if info, err := os.Stat(spec); err == nil && info.Mode().IsRegular() {
+		text, err := readText(spec)
+		if err != nil {
+			return nil, err
+		}
+		if all := textLines(text); len(all) > 0 {
+			return all, nil
+		}
+		return nil, fmt.Errorf("%s holds no item; write one a line", spec)
+	}
+	if !isList(spec) {
+		return nil, fmt.Errorf("%q is neither a file nor a list such as \"cat,dog\"", spec)
+	}
+	var out []string
+	for _, item := range strings.Split(spec, ",") {
+		if item = strings.TrimSpace(item); item != "" {
+			out = append(out, item)
+		}
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%q holds no item", spec)
+	}
+	return out, nil
+}
