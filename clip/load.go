@@ -225,7 +225,8 @@ func (p parts) elements() int {
 }
 
 // loadTokenizer reads the tokenizer beside the model. A model with CLIP's
-// vocabulary needs none: it's built in, as in open_clip.
+// vocabulary needs none: it's built in, as in open_clip. Each layout's texts are
+// cleaned as its own program does.
 func loadTokenizer(dir string, p parts) (text.Tokenizer, error) {
 	t, err := text.Load(dir, p.config.Text.ContextLength)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -239,6 +240,11 @@ func loadTokenizer(dir string, p parts) (text.Tokenizer, error) {
 	}
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", dir, err)
+	}
+	if p.source.Layout != HuggingFace && p.tokenizer == "" && text.IsCLIP(t) {
+		if t, err = text.OpenCLIP(t); err != nil {
+			return nil, fmt.Errorf("model %s: %w", dir, err)
+		}
 	}
 	if got := t.VocabSize(); got > p.config.Text.VocabSize {
 		return nil, fmt.Errorf("model %s: its tokenizer has %d tokens, its embeddings %d; the files belong to different models", dir, got, p.config.Text.VocabSize)
