@@ -15,8 +15,8 @@ type sentencePiece struct {
 	pieces     []piece
 	unk        int32
 	bytes      *[256]int32 // pieces of single bytes, with byte_fallback, else nil
-	charsmap   *charsmap // nil: characters stay
-	trimSpaces bool      // remove_extra_whitespaces
+	charsmap   *charsmap   // nil: characters stay
+	trimSpaces bool        // remove_extra_whitespaces
 }
 
 type piece struct {

@@ -48,8 +48,6 @@ func newUnigram(m *sentencePiece) *unigram {
 	return u
 }
 
-func (u *unigram) kind() string { return "unigram" }
-
 func (u *unigram) pieces(ids []int32, s string) []int32 {
 	// best[i] is the best way to split s[:i].
 	type node struct {
@@ -70,11 +68,13 @@ func (u *unigram) pieces(ids []int32, s string) []int32 {
 				*n = node{till + score, int32(at), id}
 			}
 		}
-		node, ok := int32(0), true
+		node := int32(0)
 		for end := at + 1; end <= len(s); end++ {
-			if node, ok = u.trie[uint64(node)<<8|uint64(s[end-1])]; !ok {
+			next, ok := u.trie[uint64(node)<<8|uint64(s[end-1])]
+			if !ok {
 				break
 			}
+			node = next
 			if id := u.ends[node]; id >= 0 {
 				try(end, u.scores[id], id)
 				single = single || end == at+size
