@@ -1,8 +1,8 @@
 """Writes the golden files of SigLIP and SigLIP 2, and checks what ARF writes.
 
     python scripts/golden/siglip.py                     # writes text/testdata/siglip*, clip/testdata/siglip
-    ARF_SIGLIP_OUT=/tmp/siglip scripts/go test -run TestSiglipGolden ./clip
-    python scripts/golden/siglip.py --check /tmp/siglip # loads that with transformers
+    ARF_SIGLIP_OUT=DIR scripts/go test -run TestSiglipGolden ./clip
+    python scripts/golden/siglip.py --check DIR # loads that with transformers
 
 Everything is small and random: no published weights are used. transformers
 gives the models' results and SigLIP's token ids, tokenizers SigLIP 2's,
