@@ -40,7 +40,8 @@ that it needs and that aren't done yet are done first.
 
 arf eval MODEL --suite NAME --data ROOT evaluates one model, zero-shot, on the
 test sets of a suite that lie below ROOT; what is missing is listed with the path
-expected. arf eval MODEL --data PATH evaluates it on your own test set: a folder
+expected. MODEL is a folder, a checkpoint file, or a model of the Hugging Face hub
+(organisation/name, with @revision if not main). arf eval MODEL --data PATH evaluates it on your own test set: a folder
 of images for each class, a CSV, a webdataset, Parquet; where images have captions
 and no classes, retrieval is measured. Results are JSON files that clip_benchmark
 build accepts. docs/evaluation.md has the suites, layouts and conventions.`,
@@ -131,7 +132,11 @@ func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool)
 	if len(opened.Tests) == 0 {
 		return fmt.Errorf("none of the test sets is below %s; put them as listed above, or give another --data", f.data)
 	}
-	model, err := clip.Load(ref, device)
+	path, err := findModel(cmd.Context(), ref)
+	if err != nil {
+		return err
+	}
+	model, err := clip.Load(path, device)
 	if err != nil {
 		return err
 	}
@@ -143,7 +148,7 @@ func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool)
 	if o.ModelHash, err = model.Hash(); err != nil {
 		return err
 	}
-	if o.Head, err = f.linearHead(ref); err != nil {
+	if o.Head, err = f.linearHead(path); err != nil {
 		return err
 	}
 	if !quiet {
