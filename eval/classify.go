@@ -17,8 +17,9 @@ type Prediction struct {
 	Classes []Guess `json:"classes"` // most probable first
 }
 
-// Guess is a class with its probability: the softmax over all classes of the
-// logits, which are the scaled cosines of image and class.
+// Guess is a class with its probability, from the logits, which are the scaled
+// cosines of image and class: their softmax over all classes, or for SigLIP
+// their sigmoid, each class by itself.
 type Guess struct {
 	Class       string  `json:"class"`
 	Probability float64 `json:"probability"`
@@ -60,12 +61,12 @@ func Classify(ctx context.Context, model *clip.Model, images dataset.Dataset, cl
 		if err != nil {
 			return fmt.Errorf("classify images %s to %s: %w", batch.Samples[0].Key, batch.Samples[len(batch.Samples)-1].Key, err)
 		}
-		probabilities, err := softmaxLogits(model, features, head)
+		p, err := probabilities(model, features, head)
 		if err != nil {
 			return fmt.Errorf("classify: %w", err)
 		}
 		for i, sample := range batch.Samples {
-			own := probabilities[i*len(classes) : (i+1)*len(classes)]
+			own := p[i*len(classes) : (i+1)*len(classes)]
 			if err := do(Prediction{Image: sample.Key, Classes: best(own, classes, top)}); err != nil {
 				return err
 			}
@@ -81,15 +82,21 @@ func Classify(ctx context.Context, model *clip.Model, images dataset.Dataset, cl
 	return nil
 }
 
-// softmaxLogits gives the probabilities [n, classes] of features [n, dim].
-func softmaxLogits(model *clip.Model, features []float32, head *Head) (p []float32, err error) {
+// probabilities [n, classes] of features [n, dim].
+func probabilities(model *clip.Model, features []float32, head *Head) (p []float32, err error) {
 	defer torch.Catch(&err)
 	torch.Scope(func() {
 		torch.NoGrad(func() {
 			d := model.Device()
 			f := torch.From(d, features, len(features)/head.Dim, head.Dim)
 			w := torch.From(d, head.Weight, len(head.Classes), head.Dim)
-			p = torch.To[float32](model.Logits(f, w).Softmax(-1))
+			logits := model.Logits(f, w)
+			if model.LogitBias != nil {
+				logits = logits.LogSigmoid().Exp()
+			} else {
+				logits = logits.Softmax(-1)
+			}
+			p = torch.To[float32](logits)
 		})
 	})
 	return p, err

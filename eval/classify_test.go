@@ -11,6 +11,7 @@ import (
 	"arf/dataset"
 	"arf/eval"
 	"arf/internal/cliptest"
+	"arf/torch"
 )
 
 // TestClassify: probabilities are the softmax of the scaled cosines of image
@@ -109,6 +110,64 @@ func TestClassifyBroken(t *testing.T) {
 		err := eval.Classify(t.Context(), cliptest.Model(t, 3), images, c.classes, c.templates, 0, eval.Options{}, nil)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%v; want %q", err, c.want)
+		}
+	}
+}
+
+// TestClassifySigLIP: a class's probability doesn't depend on the others.
+func TestClassifySigLIP(t *testing.T) {
+	dir := t.TempDir()
+	cliptest.Folder(t, dir, cliptest.Shapes[:1], 2, 0)
+	images, err := dataset.Images(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	model := cliptest.Model(t, 3)
+	predict := func(names ...string) (out []float64) {
+		err := eval.Classify(t.Context(), model, images, eval.Classes(names...), []string{"{}"}, 0, eval.Options{}, func(p eval.Prediction) error {
+			for _, g := range p.Classes {
+				if g.Class == "disc" {
+					out = append(out, g.Probability)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	// Of one class alone the softmax is 1, the sigmoid σ(logit + bias).
+	const bias = -5
+	head, err := eval.ZeroShotHead(t.Context(), model, eval.Classes("disc"), []string{"{}"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := predict("disc"); p[0] != 1 {
+		t.Errorf("%v", p)
+	}
+	model.LogitBias = torch.Full(torch.CPU, bias, 1).Keep()
+	alone, beside := predict("disc"), predict("disc", "ring", "red")
+	for i := range alone {
+		s, err := images.Sample(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pixels, err := model.Preprocess.Eval(s.Image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := model.ImageFeatures(t.Context(), pixels, 1, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cosine := 0.0
+		for d := range f {
+			cosine += float64(f[d] * head.Weight[d])
+		}
+		want := 1 / (1 + math.Exp(-math.Exp(float64(model.LogitScale.Item()))*cosine-bias))
+		if math.Abs(alone[i]-want) > 1e-5 || math.Abs(beside[i]-want) > 1e-5 {
+			t.Errorf("%g alone, %g beside others; want %g", alone[i], beside[i], want)
 		}
 	}
 }
