@@ -194,6 +194,7 @@ func TestValidate(t *testing.T) {
 		{"no weight", "anchors.pairs.leak_guard.sources=[{path: a::b, weights: [1, 0]}]", `anchors.pairs.leak_guard.sources[0].weights[1]: is 0; give more than 0`},
 		{"too few weights", "anchors.pairs.leak_guard.sources=[{path: a::b, weights: [1]}]", `anchors.pairs.leak_guard.sources[0].weights: has 1 numbers for the 2 sources of path`},
 		{"weights", "anchors.pairs.leak_guard.sources=[{path: a::b, weights: [1, 0.5]}]", ``},
+		{"weights and limit", "anchors.pairs.leak_guard.sources=[{path: a::b, weights: [1, 1], limit: 5}]", `anchors.pairs.leak_guard.sources[0].weights: can't go with limit or shots`},
 		{"shots", "data.finetune.shots=-1", `data.finetune.shots: is -1; give 0 or more`},
 		{"split of a folder", "anchors.pairs.leak_guard.sources=[{path: a, type: csv, split: test}]", `anchors.pairs.leak_guard.sources[0].split: is "test", but type csv has no splits`},
 		{"split", "eval.suites=[{name: a, role: id, source: {path: x.json, type: coop, split: test, half: new}}]", ``},

@@ -175,7 +175,10 @@ func (v *validator) source(key string, s Source) {
 	default:
 		v.check(len(s.Weights) == parts, key+".weights", "has %d numbers for the %d sources of path; give one each", len(s.Weights), parts)
 	}
-	if s.Split != "" && slices.Contains([]SourceType{SourceImageFolder, SourceCSV}, s.Type) {
+	if len(s.Weights) > 0 && (s.Limit > 0 || s.Shots > 0) {
+		v.check(false, key+".weights", "can't go with limit or shots, which choose samples without regard to them; leave one out")
+	}
+	if s.Split != "" && slices.Contains([]SourceType{SourceImageFolder, SourceCSV, SourceImages}, s.Type) {
 		v.check(false, key+".split", "is %q, but type %s has no splits; leave it out and give the split's own path", s.Split, s.Type)
 	}
 	v.check(len([]rune(s.Separator)) <= 1 || s.Separator == "tab", key+".separator", `%q is more than one character; give one, such as ";", or tab`, s.Separator)

@@ -56,7 +56,7 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 		d.classes = dataset.Classes(d.finetune)
 	}
 	if len(d.classes) == 0 {
-		return nil, fmt.Errorf("data.finetune: %s has no class names; give them in data.classes", cfg.Data.Finetune.Path)
+		return nil, fmt.Errorf("data.finetune: %s has no classes; put the images of each class in a folder named after the class, or give the names in data.classes where there are labels", cfg.Data.Finetune.Path)
 	}
 	if err := d.add(ctx, "finetune", "finetune", cfg.Data.Finetune.Path, d.finetune, len(d.classes)); err != nil {
 		return nil, err

@@ -9,13 +9,10 @@ import (
 	"strings"
 
 	"arf/clip"
-	"arf/config"
 	"arf/dataset"
 	"arf/eval"
 	"arf/pipeline"
 	"arf/suite"
-	"arf/torch"
-	"arf/train"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -123,7 +120,7 @@ func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool)
 	if err != nil {
 		return err
 	}
-	precision, err := f.dtype(device)
+	precision, err := parsePrecision(f.precision, device)
 	if err != nil {
 		return err
 	}
@@ -224,18 +221,6 @@ func (f *evalFlags) linearHead(model string) (*eval.Head, error) {
 		return nil, fmt.Errorf("head: %w", err)
 	}
 	return head, nil
-}
-
-func (f *evalFlags) dtype(d torch.Device) (torch.DType, error) {
-	switch config.Precision(f.precision) {
-	case config.PrecisionFP32:
-		return torch.Float32, nil
-	case config.PrecisionBF16:
-		return torch.BFloat16, nil
-	case config.PrecisionAuto:
-		return train.AutoPrecision(d), nil
-	}
-	return 0, fmt.Errorf("--precision %q: want fp32, bf16 or auto", f.precision)
 }
 
 // report prints the table and the mistakes, and writes the CSV.
