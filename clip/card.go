@@ -148,7 +148,7 @@ func (c Card) format(m *Model, layout Layout, dtype torch.DType) []byte {
 
 func usage(m *Model, layout Layout) string {
 	if layout == OpenCLIP {
-		return fenced("python", `import open_clip
+		return fenced("python", `import open_clip  # 3 or later
 model, preprocess = open_clip.create_model_from_pretrained("local-dir:PATH")
 tokenizer = open_clip.get_tokenizer("local-dir:PATH")`)
 	}

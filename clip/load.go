@@ -71,9 +71,8 @@ func LoadWith(path string, d torch.Device, o LoadOptions) (m *Model, err error) 
 			return nil, fmt.Errorf("model %s: %w", path, err)
 		}
 	}
-	// A config may ask for any sizes; what is built of it is bounded by the file.
-	if want, got := p.config.Parameters(), p.elements(); want > 2*got+1<<20 {
-		return nil, fmt.Errorf("%s: the config %s describes a model of %d parameters, these weights are %d; the files belong to different models", f.weights, f.config, want, got)
+	if err := p.checkSize(); err != nil {
+		return nil, fmt.Errorf("%s: %w", f.weights, err)
 	}
 	tokenizer, err := loadTokenizer(f.dir, p)
 	if err != nil {
@@ -215,13 +214,16 @@ func dtype(tensors checkpoint.Tensors) torch.DType {
 	return found
 }
 
-// elements counts the numbers of the tensors.
-func (p parts) elements() int {
-	n := 0
+// checkSize bounds what is built by what was read: a config may ask for any size.
+func (p parts) checkSize() error {
+	got := 0
 	for _, t := range p.tensors {
-		n += torch.Elements(t.Shape)
+		got += torch.Elements(t.Shape)
 	}
-	return n
+	if want := p.config.Parameters(); want > 2*got+1<<20 {
+		return fmt.Errorf("the weights are %d numbers, the architecture (%s) has %d; the files belong to different models", got, p.config.Architecture(), want)
+	}
+	return nil
 }
 
 // loadTokenizer reads the tokenizer beside the model. A model with CLIP's

@@ -284,7 +284,7 @@ func TestCheckpointFile(t *testing.T) {
 		"missing block":        {func(t checkpoint.Tensors) { delete(t, "transformer.resblocks.0.ln_1.weight") }, LoadOptions{}, []string{"tensor transformer.resblocks.0.ln_1.weight", "missing"}},
 		"extra":                {func(t checkpoint.Tensors) { t["visual.head.weight"] = number }, LoadOptions{}, []string{"visual.head.weight", "not part"}},
 		"wrong shape":          {func(t checkpoint.Tensors) { t["visual.ln_post.weight"] = number }, LoadOptions{}, []string{"visual.ln_post.weight", "[64]"}},
-		"another architecture": {func(checkpoint.Tensors) {}, LoadOptions{Architecture: "ViT-B-32"}, []string{"151277313", "parameters"}},
+		"another architecture": {func(checkpoint.Tensors) {}, LoadOptions{Architecture: "ViT-B-32"}, []string{"151277313", "different models"}},
 		"unknown architecture": {func(checkpoint.Tensors) {}, LoadOptions{Architecture: "ViT-Z"}, []string{"ViT-Z", "ViT-B-32"}},
 		"Hugging Face's":       {func(t checkpoint.Tensors) { t["text_model.x"] = number }, LoadOptions{}, []string{hfConfigFile}},
 		"NaN": {func(t checkpoint.Tensors) {

@@ -31,6 +31,18 @@ func InterpolateInto(m, pretrained, finetuned *clip.Model, alpha float64) (err e
 	if err := checkAlpha(alpha); err != nil {
 		return fmt.Errorf("interpolate: %w", err)
 	}
+	for _, tower := range []struct {
+		name string
+		a, b nn.Activation
+	}{
+		{"image", pretrained.Config.Vision.Activation, finetuned.Config.Vision.Activation},
+		{"text", pretrained.Config.Text.Activation, finetuned.Config.Text.Activation},
+	} {
+		resnet := tower.name == "image" && pretrained.Config.Vision.IsResNet()
+		if tower.a != tower.b && !resnet {
+			return fmt.Errorf("interpolate: the %s towers have the activations %q and %q; they must be of one architecture", tower.name, tower.a, tower.b)
+		}
+	}
 	dst, a, b := nn.Params(m), nn.Params(pretrained), nn.Params(finetuned)
 	if len(a) != len(b) || len(a) != len(dst) {
 		return fmt.Errorf("interpolate: the models have %d and %d tensors; they must be of one architecture", len(a), len(b))

@@ -74,6 +74,10 @@ func TestInterpolateRefuses(t *testing.T) {
 	if _, err := Interpolate(a, resnet(t, 1), 0.5); err == nil || !strings.Contains(err.Error(), "architecture") {
 		t.Errorf("another architecture: %v", err)
 	}
+	b.Config.Text.Activation = nn.QuickGELU
+	if _, err := Interpolate(a, b, 0.5); err == nil || !strings.Contains(err.Error(), "quick_gelu") {
+		t.Errorf("another activation: %v", err)
+	}
 }
 
 func TestInterpolateHeads(t *testing.T) {
