@@ -132,13 +132,13 @@ type tensorRef struct {
 // torch._utils of that name does.
 type rebuilder func(args []any) (any, error)
 
-func (f rebuilder) Call(args ...any) (any, error) {
+// Call's errors wait for the tensor to be asked for, to be told with its name.
+func (f rebuilder) Call(args ...any) (made any, _ error) {
 	made, err := f(args)
-	if err != nil {
-		// Told if and when the tensor is asked for, with its name.
-		return &tensorRef{err: err}, nil
+	if err == nil {
+		return made, nil
 	}
-	return made, nil
+	return &tensorRef{err: err}, nil
 }
 
 var rebuilders map[string]func(args []any) (any, error)

@@ -5,13 +5,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // What a pickle may ask for. A model's takes some thousand steps; the limits
-// keep one that was made to exhaust memory below about 500 MB.
+// keep one that was made to exhaust memory below about 300 MB.
 const (
 	maxPickleBytes      = 16 << 20
-	maxPickleSteps      = 4 << 20
+	maxPickleSteps      = 2 << 20
 	maxPickleContainers = 1 << 20
 	maxPickleMarks      = 1000 // lists within lists, and so on
 	maxPickleNumber     = 1024 // bytes of an integer
@@ -87,7 +88,7 @@ func scanPickle(data []byte) (int, error) {
 		}
 		op := data[at]
 		at++
-		if bytes.IndexByte([]byte(containerOps), op) >= 0 {
+		if strings.IndexByte(containerOps, op) >= 0 {
 			if containers++; containers > maxPickleContainers {
 				return 0, fmt.Errorf("a pickle of over %d objects; this is no model", maxPickleContainers)
 			}
@@ -97,7 +98,7 @@ func scanPickle(data []byte) (int, error) {
 			if marks++; marks > maxPickleMarks {
 				return 0, fmt.Errorf("a pickle of over %d objects within each other; this is no model", maxPickleMarks)
 			}
-		case marks > 0 && bytes.IndexByte([]byte(popMarkOps), op) >= 0:
+		case marks > 0 && strings.IndexByte(popMarkOps, op) >= 0:
 			marks--
 		}
 		n, err := argumentLen(opcodes[op], data[at:])

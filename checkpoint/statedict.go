@@ -23,6 +23,9 @@ func weights(root any, declared map[string][]string) (map[string]any, error) {
 			if err := w.module(o, "", 0); err != nil {
 				return nil, err
 			}
+			if len(w.refs) == 0 {
+				return nil, fmt.Errorf("no weights in it: it holds a module %s without parameters", kind(v))
+			}
 			return w.refs, nil
 		}
 		if inner := wrapped(v); inner != nil {

@@ -60,7 +60,10 @@ func Convert(in, out string, o ConvertOptions) (*Model, SaveOptions, error) {
 	if err := m.SaveWith(part, o.Save); err != nil {
 		return nil, o.Save, err
 	}
-	return m, o.Save, os.Rename(part, out) // also over an empty folder
+	if err := os.Remove(out); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty folder
+		return nil, o.Save, err
+	}
+	return m, o.Save, os.Rename(part, out)
 }
 
 // mayWrite tells whether out is missing or empty, and refuses what would be

@@ -121,7 +121,7 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 		"extra tensor":   {edit(func(w checkpoint.Tensors) { w["more"] = w[weight] }), []string{hfWeightsFile, "more"}},
 		"wrong shape": {edit(func(w checkpoint.Tensors) {
 			w[weight] = checkpoint.Tensor{DType: torch.Float32, Shape: []int{2}, Data: make([]byte, 8)}
-		}), []string{weight, "[2]", "[24]"}},
+		}), []string{weight, "[2]", "[18]"}},
 		"NaN": {edit(func(w checkpoint.Tensors) {
 			data := bytes.Clone(w[weight].Data)
 			binary.LittleEndian.PutUint32(data, math.Float32bits(float32(math.NaN())))
@@ -133,9 +133,9 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 			}
 		}, []string{hfWeightsFile, "damaged"}},
 		"no config":          {func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, hfConfigFile)) }, []string{"neither", hfConfigFile}},
-		"unknown model":      {replace(`"model_type": "clip"`, `"model_type": "siglip"`), []string{"siglip", "not supported"}},
+		"unknown model":      {replace(`"model_type": "clip"`, `"model_type": "blip"`), []string{`"blip"`, "not supported"}},
 		"unknown activation": {replace(`"gelu"`, `"swish"`), []string{"swish", "quick_gelu"}},
-		"no heads":           {replace(`"num_attention_heads": 4`, `"num_attention_heads": 5`), []string{"heads 5", "width 32"}},
+		"no heads":           {replace(`"num_attention_heads": 4`, `"num_attention_heads": 5`), []string{"heads 5", "width 24"}},
 		"malformed JSON":     {replace(`{`, `{{`), []string{hfConfigFile}},
 	} {
 		t.Run(name, func(t *testing.T) {

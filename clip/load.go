@@ -79,6 +79,9 @@ func LoadWith(path string, d torch.Device, o LoadOptions) (m *Model, err error) 
 	if err != nil {
 		return nil, err
 	}
+	if p.config.SigLIP { // padding is seen, and the tokenizer pads; published configs have other ids
+		p.config.Text.PadID, p.config.Text.EOS = int(tokenizer.Pad()), int(tokenizer.EOS())
+	}
 	if m, err = New(p.config); err != nil {
 		return nil, fmt.Errorf("model %s: %w", path, err)
 	}
@@ -137,7 +140,7 @@ func readHuggingFace(f files, tensors checkpoint.Tensors) (p parts, err error) {
 	if p.config, err = parseHFConfig(data); err != nil {
 		return p, fmt.Errorf("%s: %w", f.config, err)
 	}
-	if p.preprocess, err = readPreprocessor(filepath.Join(f.dir, preprocessorFile), p.config.Vision.ImageSize); err != nil {
+	if p.preprocess, err = readPreprocessor(filepath.Join(f.dir, preprocessorFile), p.config.preprocess()); err != nil {
 		return p, err
 	}
 	p.source = Source{Layout: HuggingFace, Weights: f.weights, DType: dtype(tensors)}
@@ -222,7 +225,8 @@ func (p parts) elements() int {
 }
 
 // loadTokenizer reads the tokenizer beside the model. A model with CLIP's
-// vocabulary needs none: it's built in, as in open_clip.
+// vocabulary needs none: it's built in, as in open_clip. Each layout's texts are
+// cleaned as its own program does.
 func loadTokenizer(dir string, p parts) (text.Tokenizer, error) {
 	t, err := text.Load(dir, p.config.Text.ContextLength)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -230,12 +234,17 @@ func loadTokenizer(dir string, p parts) (text.Tokenizer, error) {
 			return nil, fmt.Errorf("model %s: its tokenizer is not in the folder; put that of %s there: tokenizer.json and tokenizer_config.json, from the hub or by save_pretrained", dir, p.tokenizer)
 		}
 		if p.config.Text.VocabSize != text.CLIPVocabSize {
-			return nil, fmt.Errorf("model %s: its tokenizer is not in the folder, and its %d tokens aren't CLIP's %d; put tokenizer.json, or vocab.json with merges.txt, there", dir, p.config.Text.VocabSize, text.CLIPVocabSize)
+			return nil, fmt.Errorf("model %s: its tokenizer is not in the folder, and its %d tokens aren't CLIP's %d; put tokenizer.json, vocab.json with merges.txt, or SigLIP's spiece.model there", dir, p.config.Text.VocabSize, text.CLIPVocabSize)
 		}
 		t, err = text.CLIP(p.config.Text.ContextLength)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", dir, err)
+	}
+	if p.source.Layout != HuggingFace && p.tokenizer == "" && text.IsCLIP(t) {
+		if t, err = text.OpenCLIP(t); err != nil {
+			return nil, fmt.Errorf("model %s: %w", dir, err)
+		}
 	}
 	if got := t.VocabSize(); got > p.config.Text.VocabSize {
 		return nil, fmt.Errorf("model %s: its tokenizer has %d tokens, its embeddings %d; the files belong to different models", dir, got, p.config.Text.VocabSize)

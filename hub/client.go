@@ -201,7 +201,7 @@ func (c *client) metadata(ctx context.Context, r reference, sha, name string) (m
 			m.etag = h.Get("Etag")
 		}
 		m.etag = strings.Trim(strings.TrimPrefix(m.etag, "W/"), `"`)
-		if _, err := response.Location(); err == nil {
+		if h.Get("Location") != "" {
 			m.size = -1 // of the redirect
 		}
 		if size, err := strconv.ParseInt(h.Get("X-Linked-Size"), 10, 64); err == nil {
@@ -242,8 +242,15 @@ func (c *client) do(ctx context.Context, method string, at *url.URL, from int64)
 			}
 			return nil, unreachable(err)
 		}
+		if response.Header.Get("Location") == "" {
+			return response, nil
+		}
 		location, err := response.Location()
-		if err != nil || method == http.MethodHead && location.Host != at.Host {
+		if err != nil {
+			response.Body.Close()
+			return nil, fmt.Errorf("%s redirects to no address: %w", at.Host, err)
+		}
+		if method == http.MethodHead && location.Host != at.Host {
 			return response, nil
 		}
 		response.Body.Close()
@@ -254,8 +261,7 @@ func (c *client) do(ctx context.Context, method string, at *url.URL, from int64)
 
 // unreachable leaves the address out, which may hold a signature.
 func unreachable(err error) error {
-	var inner *url.Error
-	if errors.As(err, &inner) {
+	if inner, ok := errors.AsType[*url.Error](err); ok {
 		err = inner.Err
 	}
 	return fmt.Errorf("%w: %w", errUnreachable, err)
@@ -297,12 +303,10 @@ func (c *client) retry(ctx context.Context, try func() (further bool, err error)
 		if err == nil || !errors.Is(err, errUnreachable) {
 			return err
 		}
-		var unknown *net.DNSError
-		if errors.As(err, &unknown) && unknown.IsNotFound {
+		if unknown, ok := errors.AsType[*net.DNSError](err); ok && unknown.IsNotFound {
 			return err // most likely no network at all
 		}
-		var dial *net.OpError
-		if errors.As(err, &dial) && dial.Op == "dial" && tries >= 2 {
+		if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" && tries >= 2 {
 			return err // waiting for an address that doesn't answer takes long
 		}
 		if further {

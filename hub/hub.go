@@ -90,6 +90,9 @@ func resolve(ctx context.Context, ref string, o Options, pause time.Duration) (s
 	}
 	dir, err := c.snapshot(ctx, r)
 	if err != nil {
+		if errors.Is(err, errUnreachable) {
+			err = fmt.Errorf("%w; check the network, proxies and HF_ENDPOINT, or give the folder of a model", err)
+		}
 		if forced {
 			return "", fmt.Errorf("model %s: %w", ref, err)
 		}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // weights are long enough to be sent in pieces.
@@ -33,7 +35,7 @@ func TestResolveFetches(t *testing.T) {
 		t.Errorf("got %s, want %s", dir, want)
 	}
 	got := readTree(t, dir)
-	want := []string{"config.json", "merges.txt", "model.safetensors", "preprocessor_config.json", "tokenizer.json", "vocab.json"}
+	want := []string{"README.md", "config.json", "merges.txt", "model.safetensors", "preprocessor_config.json", "tokenizer.json", "vocab.json"}
 	if names := slices.Sorted(maps.Keys(got)); !slices.Equal(names, want) {
 		t.Errorf("files %v, want %v", names, want)
 	}
@@ -231,6 +233,27 @@ func TestResolveResumes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// Of several at once, one fetches.
+func TestResolveTogether(t *testing.T) {
+	f := newFakeHub(t, hfFiles())
+	var all errgroup.Group
+	for range 4 {
+		all.Go(func() error {
+			dir, err := f.resolve("org/model", Options{})
+			if err == nil && readTree(t, dir)["model.safetensors"] != weights {
+				err = errors.New("other bytes")
+			}
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		t.Error(err)
+	}
+	if n := f.count("/blob/model.safetensors"); n != 1 {
+		t.Errorf("fetched %d times", n)
 	}
 }
 

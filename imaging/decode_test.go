@@ -146,7 +146,7 @@ func TestConcurrent(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	for _, name := range []string{
 		"rgb.png", "palette-alpha.png", "rgb16.png", "bits.png", "420.jpg", "cmyk.jpg", "lossy.webp",
-		"moving.gif", "rgb.tif", "cmyk.tif", "rgb.bmp",
+		"moving.gif", "alpha.gif", "rgb.tif", "cmyk.tif", "rgb.bmp",
 	} {
 		f.Add(read(f, name))
 	}

@@ -12,12 +12,11 @@
 // pictures is four times as fast as libvips; JPEG, WebP, TIFF, BMP, AVIF and
 // HEIF by libvips.
 //
-// As in Pillow's convert("RGB"): transparency is dropped, not composited (a
-// black icon on a transparent ground becomes all black; see
+// As in Pillow's convert("RGB"), which comes first: transparency is dropped, not
+// composited (a black icon on a transparent ground becomes all black; see
 // [Preprocess.Background]), EXIF rotation and colour profiles are ignored, and
 // only the first frame or page is read. Unlike there, 16-bit grey is scaled to
-// 8 bits (Pillow clips it to white), and the transparent parts of a GIF are
-// black (Pillow takes their palette colour).
+// 8 bits (Pillow clips it to white).
 package imaging
 
 import (
@@ -65,6 +64,13 @@ func CLIP(size int) Preprocess {
 		Interpolation: Bicubic,
 		ResizeMode:    Shortest,
 	}
+}
+
+// SigLIP is the preprocessing of Google's SigLIP models (transformers,
+// image_processing_siglip.py).
+func SigLIP(size int) Preprocess {
+	half := [3]float32{0.5, 0.5, 0.5}
+	return Preprocess{ImageSize: size, Mean: half, Std: half, Interpolation: Bicubic, ResizeMode: Squash}
 }
 
 // Validate names the first field that can't be used.

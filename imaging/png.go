@@ -85,22 +85,68 @@ func decodeGIF(encoded []byte, background string) (*Image, error) {
 	if !ok {
 		return nil, fmt.Errorf("GIF with unknown colour model %T", decoded)
 	}
-	// The frame may be smaller than the picture, whose rest is then black, or
-	// what was asked for.
+	table := colours(m.Palette, background)
+	fill := table[0]
+	if at, c, ok := gifTransparent(encoded); ok {
+		if background == "" {
+			table[at] = c // the decoder has emptied it
+		}
+		fill = table[at]
+	}
+	// The frame may be smaller than the picture, whose rest is then transparent,
+	// or without that of the first colour, as in Pillow.
 	img := &Image{Width: head.Width, Height: head.Height, Channels: 3, Pix: make([]uint8, 3*head.Width*head.Height)}
-	if background == White {
-		for i := range img.Pix {
-			img.Pix[i] = 255
+	box := m.Rect.Intersect(image.Rect(0, 0, img.Width, img.Height))
+	if box.Dx() < img.Width || box.Dy() < img.Height {
+		for i := 0; i < len(img.Pix); i += 3 {
+			copy(img.Pix[i:i+3], fill[:])
 		}
 	}
-	table := colours(m.Palette, background)
-	box := m.Rect.Intersect(image.Rect(0, 0, img.Width, img.Height))
 	for y := box.Min.Y; y < box.Max.Y; y++ {
 		for x := box.Min.X; x < box.Max.X; x++ {
 			copy(img.Pix[3*(y*img.Width+x):], table[m.ColorIndexAt(x, y)][:])
 		}
 	}
 	return img, nil
+}
+
+// gifTransparent gives the index and the colour of the first frame's transparent
+// pixels (GIF89a, sections 18 to 23). The file has been decoded already.
+func gifTransparent(encoded []byte) (index uint8, colour [3]uint8, ok bool) {
+	table := func(at int, flags byte) []byte { // of colours, if the flags say that there's one
+		if flags&0x80 == 0 || at > len(encoded) {
+			return nil
+		}
+		return encoded[at:min(len(encoded), at+3<<(flags&7+1))]
+	}
+	const header = 13
+	if len(encoded) < header {
+		return 0, colour, false
+	}
+	colours := table(header, encoded[10])
+	for at := header + len(colours); at+10 <= len(encoded); {
+		switch encoded[at] {
+		case 0x21: // an extension
+			if encoded[at+1] == 0xF9 && encoded[at+2] == 4 {
+				ok, index = encoded[at+3]&1 != 0, encoded[at+6]
+			}
+			for at += 2; at < len(encoded) && encoded[at] != 0; {
+				at += 1 + int(encoded[at])
+			}
+			at++
+		case 0x2C: // the frame
+			if local := table(at+10, encoded[at+9]); local != nil {
+				colours = local
+			}
+			if i := 3 * int(index); ok && i+3 <= len(colours) {
+				return index, [3]uint8(colours[i : i+3]), true
+			}
+			return 0, colour, false
+		default:
+			return 0, colour, false
+		}
+	}
+	return 0, colour, false
 }
 
 // colours is a palette in RGB.

@@ -111,8 +111,8 @@ func (r *run) evaluate(ctx context.Context, evaluator *eval.Evaluator, m config.
 		return err
 	}
 	model, head := pretrained, (*eval.Head)(nil)
+	path := filepath.Join(r.of("train", m, seed), "model")
 	if m.Trains() {
-		path := filepath.Join(r.of("train", m, seed), "model")
 		if model, err = clip.Load(path, r.device); err != nil {
 			return err
 		}
@@ -131,6 +131,9 @@ func (r *run) evaluate(ctx context.Context, evaluator *eval.Evaluator, m config.
 	if !m.Trains() {
 		r.zeroshot = results
 		return nil
+	}
+	if err := model.WriteCard(path, r.card(m, seed, results)); err != nil {
+		return err
 	}
 	if r.data.drift != nil {
 		drift, err := eval.Drift(ctx, pretrained, model, r.data.drift, r.cfg.Eval.Drift.Samples, r.evalOptions())

@@ -19,7 +19,6 @@ import (
 	"arf/eval"
 	"arf/finetune"
 	"arf/imaging"
-	"arf/torch"
 	"arf/train"
 )
 
@@ -144,7 +143,8 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 		}
 	}
 	path := filepath.Join(dir, "model")
-	if err := model.Save(path, torch.Float32, nil); err != nil {
+	card := r.card(m, seed, nil)
+	if err := model.SaveWith(path, clip.SaveOptions{Card: &card}); err != nil {
 		return err
 	}
 	if result.Head != nil {

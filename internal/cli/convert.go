@@ -23,7 +23,8 @@ func newConvert(s *settings) *cobra.Command {
 (CLIPModel.from_pretrained) or of open_clip (create_model, "local-dir:OUT").
 
 IN is a folder in either layout (safetensors or .bin, whole or in shards), or a
-checkpoint file: open_clip's training .pt or OpenAI's .pt. A checkpoint file
+checkpoint file: open_clip's training .pt or OpenAI's .pt; or a model of the
+Hugging Face hub (organisation/name), which is fetched. A checkpoint file
 doesn't say everything; what is guessed is printed, and --architecture says it
 instead. Weights keep their number type unless --dtype says otherwise; the same
 type and layout give back the same bits.`,
@@ -46,9 +47,13 @@ type and layout give back the same bits.`,
 			if _, err := s.engine(); err != nil { // --threads
 				return err
 			}
-			in, out := args[0], args[1]
+			in, err := findModel(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			out := args[1]
 			o.Save.Card = &clip.Card{
-				Name: filepath.Base(filepath.Clean(out)), BaseModel: in, License: clip.License(in), Command: strings.Join(os.Args, " "),
+				Name: filepath.Base(filepath.Clean(out)), BaseModel: args[0], License: clip.License(in), Command: strings.Join(os.Args, " "),
 			}
 			m, saved, err := clip.Convert(in, out, o)
 			if err != nil {

@@ -50,7 +50,7 @@ and no classes, retrieval is measured. Results are JSON files that clip_benchmar
 build accepts. docs/evaluation.md has the suites, layouts and conventions.
 
 MODEL is a folder in Hugging Face's or open_clip's layout, a checkpoint file, or a
-model of the Hugging Face hub (organisation/name), which is fetched.`,
+model of the Hugging Face hub (organisation/name, with @revision if not main).`,
 		Example: `  arf eval --list
   arf eval openai/clip-vit-base-patch16 --suite imagenet-robustness,vtab --data /data
   arf eval models/icon-clip --data data/icons/id/test --templates "an icon of a {}"

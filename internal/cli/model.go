@@ -42,13 +42,16 @@ func downloads() func(file string, done, total int64) {
 			_ = bar.Set64(done)
 			return
 		}
-		if now := time.Now(); begins || now.Sub(last) >= lineEvery {
+		switch now := time.Now(); {
+		case begins && total > 0:
 			last = now
-			of := ""
-			if total > 0 {
-				of = " of " + humanize.Bytes(uint64(total))
-			}
-			fmt.Fprintf(os.Stderr, "fetch %s: %s%s\n", file, humanize.Bytes(uint64(max(done, 0))), of)
+			fmt.Fprintf(os.Stderr, "fetch %s (%s)\n", file, humanize.Bytes(uint64(total)))
+		case begins:
+			last = now
+			fmt.Fprintf(os.Stderr, "fetch %s\n", file)
+		case now.Sub(last) >= lineEvery:
+			last = now
+			fmt.Fprintf(os.Stderr, "fetch %s: %s\n", file, humanize.Bytes(uint64(max(done, 0))))
 		}
 	}
 }

@@ -141,11 +141,11 @@ def text(w, c, ids):
     return linear(w, "text_projection", x[torch.arange(len(x)), at], c["embed_dim"], bias=False)
 
 
-TEXT = dict(vocab_size=50, context_length=12, text_width=24, text_layers=2, text_heads=3, embed_dim=20)
+TEXT = dict(vocab_size=50, context_length=12, text_width=18, text_layers=2, text_heads=3, embed_dim=20)
 CASES = {
-    "vit_gelu_eos": dict(TEXT, image_size=48, patch_size=16, width=32, layers=2, heads=4, act="gelu", argmax=False, eos=7),
-    "vit_quickgelu_argmax": dict(TEXT, image_size=40, patch_size=8, width=24, layers=3, heads=2, act="quick_gelu", argmax=True, eos=49),
-    "resnet": dict(TEXT, image_size=64, width=8, heads=8, resnet_layers=[1, 2, 1, 1], act="quick_gelu", argmax=True, eos=49),
+    "vit_gelu_eos": dict(TEXT, image_size=24, patch_size=8, width=24, layers=2, heads=4, act="gelu", argmax=False, eos=7),
+    "vit_quickgelu_argmax": dict(TEXT, image_size=30, patch_size=6, width=16, layers=3, heads=2, act="quick_gelu", argmax=True, eos=49),
+    "resnet": dict(TEXT, image_size=64, width=4, heads=2, resnet_layers=[1, 1, 1, 1], act="quick_gelu", argmax=True, eos=49),
 }
 
 

@@ -1,0 +1,58 @@
+package pipeline
+
+import (
+	"fmt"
+	"strings"
+
+	"arf/clip"
+	"arf/config"
+	"arf/eval"
+	"arf/finetune"
+)
+
+// objectiveTexts says what the terms of a loss are.
+var objectiveTexts = map[string]string{
+	"ce":    "cross-entropy of a linear classifier on the image features",
+	"class": "contrastive loss of images and prompts with their class names (FLYP, Goyal et al. 2023)",
+	"tca":   "contrastive loss of images and a second text each: text-compensated anchors (ARF, Han et al. 2024)",
+	"ita":   "contrastive loss of images and texts of pairs beside the labelled images: image-text-pair anchors (ARF, Han et al. 2024)",
+}
+
+// card is the model card of a finetuned model. results are of its evaluation,
+// nil before.
+func (r *run) card(m config.Method, seed int, results []*eval.Result) clip.Card {
+	t := r.cfg.Train
+	c := clip.Card{
+		Name: fmt.Sprintf("%s %s, seed %d", r.cfg.Name, m, seed), BaseModel: r.cfg.Model, License: clip.License(r.model),
+		Tags: []string{"robust-finetuning", "arf", string(m)},
+		Data: []string{fmt.Sprintf("%d labelled images of %d classes (%s)", r.data.finetune.Len(), len(r.data.classes), r.cfg.Data.Finetune.Path)},
+		Training: []string{
+			fmt.Sprintf("AdamW, learning rate %g after %d warm-up steps, then cosine to 0, weight decay %g", t.LR, t.WarmupSteps, t.WeightDecay),
+			fmt.Sprintf("%d epochs of batches of %d images, seed %d; towers in %v, weights in float32", m.Epochs(t.Epochs), t.BatchSize, seed, r.precision),
+		},
+		Command: r.o.Command,
+	}
+	weights := map[string]float64{"tca": t.LambdaTCA, "ita": t.LambdaITA}
+	for _, name := range finetune.Objectives(m) {
+		line := name + ": " + objectiveTexts[name]
+		if weight, ok := weights[name]; ok {
+			line += fmt.Sprintf(", weight %g", weight)
+		}
+		c.Objectives = append(c.Objectives, line)
+	}
+	switch {
+	case m.Captions():
+		c.Anchors = append(c.Anchors, fmt.Sprintf("captions: %d an image, by %s", r.cfg.Anchors.Captions.PerImage, r.cfg.Anchors.Captions.Captioner))
+	case m.TCA():
+		c.Anchors = append(c.Anchors, "captions: a second class prompt in their place (a control)")
+	}
+	if source := m.Pairs(); source != config.PairsNone {
+		c.Anchors = append(c.Anchors, fmt.Sprintf("pairs: %s, %d an image (%s)", strings.ReplaceAll(string(source), "-", " "), r.cfg.Anchors.Pairs.K, r.cfg.Data.Pool.Path))
+	}
+	for _, result := range results {
+		c.Results = append(c.Results, clip.CardResult{
+			Dataset: result.Dataset, Role: result.Role, Metric: "acc1", Value: result.Metrics.Acc1, Images: result.Images,
+		})
+	}
+	return c
+}
