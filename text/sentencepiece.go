@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
 )
@@ -13,8 +14,9 @@ import (
 type sentencePiece struct {
 	pieces     []piece
 	unk        int32
-	charsmap   *charsmap // nil: characters stay
-	trimSpaces bool      // remove_extra_whitespaces
+	bytes      *[256]int32 // pieces of single bytes, with byte_fallback, else nil
+	charsmap   *charsmap   // nil: characters stay
+	trimSpaces bool        // remove_extra_whitespaces
 }
 
 type piece struct {
@@ -30,7 +32,9 @@ const (
 	normalPiece  pieceKind = 1
 	unknownPiece pieceKind = 2
 	controlPiece pieceKind = 3
+	userPiece    pieceKind = 4
 	unusedPiece  pieceKind = 5
+	bytePiece    pieceKind = 6
 )
 
 // spaceMark stands for the space in SentencePiece's vocabularies.
@@ -97,8 +101,11 @@ func parseSentencePiece(content []byte) (*sentencePiece, error) {
 	if err != nil {
 		return nil, err
 	}
-	if modelType != 1 || treatAsSuffix != 0 || byteFallback != 0 || escape != 1 {
-		return nil, errors.New("only SentencePiece unigram models without byte_fallback and treat_whitespace_as_suffix, and with escape_whitespaces, are supported")
+	if modelType != 1 || treatAsSuffix != 0 || escape != 1 {
+		return nil, errors.New("only SentencePiece unigram models without treat_whitespace_as_suffix and with escape_whitespaces are supported")
+	}
+	if byteFallback != 0 {
+		m.bytes = &[256]int32{}
 	}
 	return m, m.check()
 }
@@ -107,7 +114,7 @@ func parseSentencePiece(content []byte) (*sentencePiece, error) {
 const maxPieceBytes = 1 << 23
 
 func (m *sentencePiece) check() error {
-	size := 0
+	size, bytes := 0, 0
 	for i, p := range m.pieces {
 		if size += len(p.text); size > maxPieceBytes {
 			return fmt.Errorf("the pieces have more than %d bytes", maxPieceBytes)
@@ -118,9 +125,21 @@ func (m *sentencePiece) check() error {
 				return fmt.Errorf("pieces %d and %d are both the unknown one", m.unk, i)
 			}
 			m.unk = int32(i)
+		case bytePiece:
+			var b byte
+			if n, _ := fmt.Sscanf(p.text, "<0x%02X>", &b); n != 1 || m.bytes == nil {
+				return fmt.Errorf("piece %d (%q) has the type of a byte; want <0x00> to <0xFF>, and byte_fallback in the trainer_spec", i, p.text)
+			}
+			m.bytes[b] = int32(i)
+			bytes++
+		case userPiece:
+			// mT5's <extra_id_0> and the like, which SigLIP's multilingual models have.
+			if !strings.ContainsAny(p.text, asciiPunctuation) {
+				return fmt.Errorf("piece %d (%q) is user-defined; only such with punctuation, which SigLIP's texts lose, are supported", i, p.text)
+			}
 		case normalPiece, unusedPiece, controlPiece:
 		default:
-			return fmt.Errorf("piece %d (%q) has type %d; supported are 1 (normal), 2 (unknown), 3 (control) and 5 (unused)", i, p.text, p.kind)
+			return fmt.Errorf("piece %d (%q) has type %d; types are 1 to 6", i, p.text, p.kind)
 		}
 		if p.text == "" {
 			return fmt.Errorf("piece %d is empty", i)
@@ -128,6 +147,9 @@ func (m *sentencePiece) check() error {
 		if s := float64(p.score); math.IsNaN(s) || math.IsInf(s, 0) {
 			return fmt.Errorf("piece %d (%q) has the score %g", i, p.text, s)
 		}
+	}
+	if m.bytes != nil && bytes != 256 {
+		return fmt.Errorf("byte_fallback with %d pieces of bytes; want 256", bytes)
 	}
 	if m.unk < 0 {
 		return errors.New("no unknown piece; not a SentencePiece model")

@@ -51,6 +51,11 @@ func newSiglip(content []byte, n names) (*tokenizer, error) {
 		}
 		t.tokens = append(t.tokens, p.text)
 	}
+	// User-defined pieces at the end, which no text has, may have no embedding.
+	for n := len(t.tokens); n > 0 && sp.pieces[n-1].kind == userPiece; n-- {
+		delete(known, t.tokens[n-1])
+		t.tokens = t.tokens[:n-1]
+	}
 	for token, id := range n.added {
 		if old, ok := known[token]; ok && old != id {
 			return nil, fmt.Errorf("added_tokens_decoder of %s gives %q the id %d, the model %d", configFile, token, id, old)

@@ -23,10 +23,10 @@ type siglipGolden struct {
 // Ids of transformers' SiglipTokenizer and Siglip2Tokenizer, read from the
 // published form of files and saved and read again.
 func TestSiglipGolden(t *testing.T) {
-	for _, name := range []string{"siglip", "siglip2"} {
+	for name, least := range map[string]int{"siglip": 500, "siglip2": 500, "siglip-multilingual": 100} {
 		var golden siglipGolden
 		readJSON(t, name+".json", &golden)
-		if len(golden.Cases) < 500 {
+		if len(golden.Cases) < least {
 			t.Fatalf("%s.json has only %d texts", name, len(golden.Cases))
 		}
 		dirs := map[string]string{"files": filepath.Join("testdata", name), "saved": t.TempDir()}
@@ -116,8 +116,11 @@ func TestSentencePieceErrors(t *testing.T) {
 		{"nothing", nil, "", "no unknown piece"},
 		{"cut", tinyPieces()[:30], "", "not a SentencePiece model"},
 		{"BPE", tinyPieces().bytes(2, message(nil).number(3, 2)), "", "unigram"},
-		{"byte fallback", tinyPieces().bytes(2, message(nil).number(35, 1)), "", "byte_fallback"},
-		{"user's pieces", tinyPieces().piece("x", 0, 4), "", `("x") has type 4`},
+		{"no bytes", tinyPieces().bytes(2, message(nil).number(35, 1)), "", "byte_fallback with 0"},
+		{"a byte", tinyPieces().piece("<0x00>", 0, bytePiece), "", `("<0x00>") has the type of a byte`},
+		{"not a byte", tinyPieces().bytes(2, message(nil).number(35, 1)).piece("<0x>", 0, bytePiece), "", `("<0x>") has the type of a byte`},
+		{"user's pieces", tinyPieces().piece("x", 0, userPiece), "", `("x") is user-defined`},
+		{"unknown type", tinyPieces().piece("x", 0, 7), "", `("x") has type 7`},
 		{"twice", tinyPieces().piece("a", 0, normalPiece), "", `both "a"`},
 		{"two unknown", tinyPieces().piece("?", 0, unknownPiece), "", "both the unknown one"},
 		{"NaN", tinyPieces().piece("x", float32(math.NaN()), normalPiece), "", "score NaN"},

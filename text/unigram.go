@@ -1,6 +1,7 @@
 package text
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -16,13 +17,14 @@ type unigram struct {
 	ends     []int32          // by node: the piece that ends there, or −1
 	unk      int32
 	unkScore float32
+	bytes    *[256]int32 // what unknown characters are written in, or nil
 }
 
 // unkPenalty is how much less than the worst piece an unknown character scores.
 const unkPenalty = 10
 
 func newUnigram(m *sentencePiece) *unigram {
-	u := &unigram{scores: make([]float32, len(m.pieces)), trie: map[uint64]int32{}, ends: []int32{-1}, unk: m.unk}
+	u := &unigram{scores: make([]float32, len(m.pieces)), trie: map[uint64]int32{}, ends: []int32{-1}, unk: m.unk, bytes: m.bytes}
 	lowest := float32(math.Inf(1))
 	for id, p := range m.pieces {
 		u.scores[id] = p.score
@@ -46,8 +48,6 @@ func newUnigram(m *sentencePiece) *unigram {
 	return u
 }
 
-func (u *unigram) kind() string { return "unigram" }
-
 func (u *unigram) pieces(ids []int32, s string) []int32 {
 	// best[i] is the best way to split s[:i].
 	type node struct {
@@ -68,11 +68,13 @@ func (u *unigram) pieces(ids []int32, s string) []int32 {
 				*n = node{till + score, int32(at), id}
 			}
 		}
-		node, ok := int32(0), true
+		node := int32(0)
 		for end := at + 1; end <= len(s); end++ {
-			if node, ok = u.trie[uint64(node)<<8|uint64(s[end-1])]; !ok {
+			next, ok := u.trie[uint64(node)<<8|uint64(s[end-1])]
+			if !ok {
 				break
 			}
+			node = next
 			if id := u.ends[node]; id >= 0 {
 				try(end, u.scores[id], id)
 				single = single || end == at+size
@@ -85,6 +87,12 @@ func (u *unigram) pieces(ids []int32, s string) []int32 {
 	}
 	start := len(ids)
 	for end := int32(len(s)); end > 0; end = best[end].from {
+		if best[end].id == u.unk && u.bytes != nil {
+			for i := end; i > best[end].from; i-- {
+				ids = append(ids, u.bytes[s[i-1]])
+			}
+			continue
+		}
 		// A run of unknown characters is one piece.
 		if id := best[end].id; id != u.unk || len(ids) == start || ids[len(ids)-1] != u.unk {
 			ids = append(ids, id)
@@ -94,6 +102,17 @@ func (u *unigram) pieces(ids []int32, s string) []int32 {
 	return ids
 }
 
+// decode writes each byte that isn't UTF-8 as U+FFFD.
 func (u *unigram) decode(pieces []string) string {
-	return strings.TrimSpace(strings.ReplaceAll(strings.Join(pieces, ""), spaceMark, " "))
+	var b strings.Builder
+	for _, p := range pieces {
+		var c byte
+		if n, _ := fmt.Sscanf(p, "<0x%02X>", &c); u.bytes != nil && n == 1 && len(p) == len("<0x00>") {
+			b.WriteByte(c)
+		} else {
+			b.WriteString(p)
+		}
+	}
+	text := string([]rune(b.String()))
+	return strings.TrimSpace(strings.ReplaceAll(text, spaceMark, " "))
 }

@@ -1,8 +1,8 @@
 """Writes the golden files of SigLIP and SigLIP 2, and checks what ARF writes.
 
     python scripts/golden/siglip.py                     # writes text/testdata/siglip*, clip/testdata/siglip
-    ARF_SIGLIP_OUT=/tmp/siglip scripts/go test -run TestSiglipGolden ./clip
-    python scripts/golden/siglip.py --check /tmp/siglip # loads that with transformers
+    ARF_SIGLIP_OUT=DIR scripts/go test -run TestSiglipGolden ./clip
+    python scripts/golden/siglip.py --check DIR # loads that with transformers
 
 Everything is small and random: no published weights are used. transformers
 gives the models' results and SigLIP's token ids, tokenizers SigLIP 2's,
@@ -12,7 +12,6 @@ Runs from the root of the repository. Needs torch, transformers (4.41),
 sentencepiece, protobuf, Pillow.
 """
 import argparse
-import glob
 import io
 import json
 import os
@@ -56,11 +55,11 @@ ODD = [
 
 
 def corpus():
+    """What the vocabularies are trained on."""
     lines = []
-    for pattern in ("README.md", "CONTRIBUTING.md", "docs/*.md", "text/testdata/corpus.txt"):
-        for path in sorted(glob.glob(os.path.join(ROOT, pattern))):
-            with open(path, encoding="utf-8") as f:
-                lines += [line.strip() for line in f if line.strip()]
+    for name in ("LICENSE", "text/testdata/corpus.txt"):
+        with open(os.path.join(ROOT, name), encoding="utf-8") as f:
+            lines += [line.strip() for line in f if line.strip()]
     return lines + [t.format(o) for t in TEMPLATES for o in OBJECTS]
 
 
@@ -85,12 +84,12 @@ def strings():
     return [s.encode("utf-8", "ignore").decode() for s in dict.fromkeys(out)]
 
 
-def siglip_tokenizer(path):
+def siglip_tokenizer(path, rule="nmt_nfkc", **more):
     """A unigram model with the settings of T5's, which SigLIP's is."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter([line.lower() for line in corpus()]), model_writer=model, model_type="unigram", vocab_size=500,
-        normalization_rule_name="nmt_nfkc", pad_id=0, eos_id=1, unk_id=2, bos_id=-1, character_coverage=0.999, num_threads=1, minloglevel=2)
+        normalization_rule_name=rule, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, character_coverage=0.999, num_threads=1, minloglevel=2, **more)
     os.makedirs(path, exist_ok=True)
     with open(os.path.join(path, "spiece.model"), "wb") as f:
         f.write(model.getvalue())
@@ -130,12 +129,12 @@ def gemma_tokenizer(path):
     return t
 
 
-def write_tokens(path, encode, decode):
+def write_tokens(path, encode, decode, every=1):
     cases = []
-    for s in strings():
+    for s in strings()[::every]:
         ids = encode(s)
         cases.append({"text": s, "ids": ids, "decoded": decode(ids)})
-    assert len(cases) >= 500
+    assert every > 1 or len(cases) >= 500
     with open(path, "w") as f:
         json.dump({"versions": VERSIONS, "cases": cases}, f, ensure_ascii=True, separators=(",", ":"))
 
@@ -241,6 +240,10 @@ def write():
     write_tokens(os.path.join(TEXT, "siglip.json"), lambda s: siglip(s, truncation=True, max_length=64)["input_ids"],
                  lambda ids: siglip.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip())
     write_tokens(os.path.join(TEXT, "siglip2.json"), lambda s: gemma.encode(s).ids, lambda ids: gemma.decode(ids).strip(" "))
+    # With mT5's settings, which SigLIP's multilingual models have; small, so without NFKC.
+    many = siglip_tokenizer(os.path.join(TEXT, "siglip-multilingual"), rule="identity", byte_fallback=True, user_defined_symbols=["<extra_id_0>"])
+    write_tokens(os.path.join(TEXT, "siglip-multilingual.json"), lambda s: many(s, truncation=True, max_length=64)["input_ids"],
+                 lambda ids: many.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False).strip(), every=5)
     gemma.enable_padding(length=64, pad_id=0, pad_token="<pad>")
     by_siglip = lambda texts: siglip(texts, padding="max_length", truncation=True, max_length=64, return_tensors="pt")["input_ids"]
     by_gemma = lambda texts: torch.tensor([gemma.encode(t).ids for t in texts])
