@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -102,6 +103,10 @@ func (v *validator) eval(c *Config) {
 	names := map[string]bool{}
 	for i, s := range e.Suites {
 		key := fmt.Sprintf("eval.suites[%d]", i)
+		if s.Suite != "" {
+			v.published(key, s)
+			continue
+		}
 		v.check(nameForm.MatchString(s.Name), key+".name", "%q can't name a result file; use letters, digits, dot, dash and underscore", s.Name)
 		v.check(!names[s.Name], key+".name", "%q is taken by an earlier suite; give each its own name", s.Name)
 		v.check(s.Name != SuiteValidation && s.Name != "drift", key+".name", "%q is the name of another result; choose another", s.Name)
@@ -110,6 +115,18 @@ func (v *validator) eval(c *Config) {
 		v.required(key+".source", s.Source, "the suite's labelled images")
 		v.templates(key+".templates", s.Templates)
 	}
+}
+
+// published checks a suite that brings its test sets along.
+func (v *validator) published(key string, s Suite) {
+	v.required(key+".source", s.Source, "the folder that the suite's test sets lie in")
+	v.templates(key+".templates", s.Templates)
+	v.check(s.Name == "", key+".name", "is given beside suite; leave it out, as the test sets of %s have names of their own", s.Suite)
+	v.check(s.Role == "", key+".role", "is given beside suite; leave it out, as the test sets of %s have roles of their own", s.Suite)
+	v.check(s.Classes.IsZero(), key+".classes", "is given beside suite; leave it out, as the test sets of %s have classes of their own", s.Suite)
+	v.check(s.ClassMask.IsZero(), key+".class_mask", "is given beside suite; leave it out, as the test sets of %s have masks of their own", s.Suite)
+	alone := Source{Path: s.Source.Path, Limit: s.Source.Limit}
+	v.check(reflect.DeepEqual(s.Source, alone), key+".source", "has more than path and limit, which is all that suite %s takes", s.Suite)
 }
 
 // validator gathers mistakes.
