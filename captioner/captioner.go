@@ -38,6 +38,9 @@ type Model struct {
 // fields that follow from the CLIP are filled in. towerPath is recorded for Load.
 func New(m *clip.Model, c Config, towerPath string) (_ *Model, err error) {
 	defer torch.Catch(&err)
+	if err := checkTower(m.Config); err != nil {
+		return nil, err
+	}
 	c.ModelType = modelType
 	c.VocabSize, c.ContextLength = m.Tokenizer.VocabSize(), m.Tokenizer.ContextLength()
 	c.Tower = TowerConfig{Path: towerPath}

@@ -63,6 +63,9 @@ func LoadWith(dir string, tower *clip.Model) (_ *Model, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := checkTower(tower.Config); err != nil {
+		return nil, fmt.Errorf("captioner %s: %w", dir, err)
+	}
 	hash, err := TowerHash(tower)
 	if err != nil {
 		return nil, err

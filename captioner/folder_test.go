@@ -110,3 +110,19 @@ func TestDamagedFoldersAreNamed(t *testing.T) {
 		})
 	}
 }
+
+func TestSigLIPIsRefused(t *testing.T) {
+	m := newModel(t, false)
+	dir := t.TempDir()
+	if err := m.Save(dir, torch.Float16, nil); err != nil {
+		t.Fatal(err)
+	}
+	m.CLIP.Config.SigLIP = true
+	_, newErr := New(m.CLIP, m.Decoder.Config, "")
+	_, loadErr := LoadWith(dir, m.CLIP)
+	for _, err := range []error{newErr, loadErr} {
+		if err == nil || !strings.Contains(err.Error(), "SigLIP") {
+			t.Errorf("error %v", err)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 
 	"arf/checkpoint"
@@ -17,6 +18,14 @@ import (
 type Vision struct {
 	Tokens  *torch.Tensor // [B, tokens, tokenWidth]: the last map, before pooling
 	Feature *torch.Tensor // [B, featureWidth]: CLIP's image feature, of length 1
+}
+
+// checkTower refuses the towers that a captioner can't look through.
+func checkTower(c clip.Config) error {
+	if c.SigLIP {
+		return errors.New("a captioner for a SigLIP's image tower is not supported; supported are CLIP's towers (ViT and ModifiedResNet)")
+	}
+	return nil
 }
 
 // look runs the tower on pixels [B, 3, H, W], as clip.Model.Pixels makes them.

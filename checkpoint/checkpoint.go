@@ -1,5 +1,6 @@
 // Package checkpoint keeps named tensors on disk: safetensors files, written
-// atomically and read with every size checked.
+// atomically, and read beside all that PyTorch writes. Files are foreign: every
+// size is checked, and nothing of a pickle is run.
 package checkpoint
 
 import (

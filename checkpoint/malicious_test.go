@@ -172,6 +172,34 @@ func TestHandmadePickle(t *testing.T) {
 	}
 }
 
+// Forms that newer versions of PyTorch write than the one of testdata.
+func TestNewerForms(t *testing.T) {
+	one := tuple(integer(1))
+	two := tuple(integer(2))
+	bytesOf := tuple(text("storage"), "ctorch.storage\nUntypedStorage\n", text("0"), text("cpu"), integer(24)) + "Q"
+	v3 := func(dtype string) string {
+		return call("torch._utils", "_rebuild_tensor_v3", tuple(bytesOf, integer(1), two, one, "\x89", "N", "ctorch\n"+dtype+"\n", "N"))
+	}
+	plain := tuple(floats("0", 6), integer(1), two, one, "\x89", "N")
+	want := "\x00\x00\x80\x3f\x00\x00\x80\x3f"
+	tensors, err := readBytes(model(t, pickleOf(dict(
+		text("v3"), v3("float32"),
+		text("subclass"), call("torch._tensor", "_rebuild_from_type_v2", tuple("ctorch._utils\n_rebuild_tensor_v2\n", "ctorch.nn.parameter\nBuffer\n", plain, dict(text("x"), "N"))),
+		text("state"), call("torch._utils", "_rebuild_parameter_with_state", tuple(viewOf(floats("0", 6), 1, two, one), "\x88", "N", "}")),
+	))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"v3", "subclass", "state"} {
+		if got := tensors[name]; string(got.Data) != want || !slices.Equal(got.Shape, []int{2}) {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	if _, err := readBytes(model(t, pickleOf(dict(text("w"), v3("float8_e4m3fn"))))); err == nil || !strings.Contains(err.Error(), "tensor w: element type torch.float8_e4m3fn is not supported") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestOverlappingTensors(t *testing.T) {
 	var items []string
 	for i := range int64(40) {

@@ -160,6 +160,9 @@ func (c Config) Architecture() string {
 		}
 	}
 	v := c.Vision
+	if c.SigLIP {
+		return fmt.Sprintf("SigLIP of %d layers, width %d, patch %d, %d px", v.Layers, v.Width, v.PatchSize, v.ImageSize)
+	}
 	if v.IsResNet() {
 		return fmt.Sprintf("ModifiedResNet of %v blocks, width %d, %d px", v.ResNetLayers, v.Width, v.ImageSize)
 	}

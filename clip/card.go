@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"arf/torch"
@@ -88,6 +89,9 @@ func (c Card) format(m *Model, layout Layout, dtype torch.DType) []byte {
 	if layout == OpenCLIP {
 		front.Library = "open_clip"
 	}
+	if m.Config.SigLIP {
+		front.Tags[0] = "siglip"
+	}
 	if match := hubID.FindStringSubmatch(c.BaseModel); match != nil && !strings.Contains(match[2], "..") {
 		if _, err := os.Stat(c.BaseModel); err != nil { // a folder may look like a hub id
 			front.BaseModel = match[2]
@@ -147,6 +151,12 @@ func usage(m *Model, layout Layout) string {
 		return fenced("python", `import open_clip
 model, preprocess = open_clip.create_model_from_pretrained("local-dir:PATH")
 tokenizer = open_clip.get_tokenizer("local-dir:PATH")`)
+	}
+	if m.Config.SigLIP {
+		return fenced("python", `from transformers import AutoTokenizer, SiglipImageProcessor, SiglipModel
+model, processor = SiglipModel.from_pretrained("PATH"), SiglipImageProcessor.from_pretrained("PATH")
+tokenizer = AutoTokenizer.from_pretrained("PATH")  # pad to the full length: padding="max_length", max_length=`+strconv.Itoa(m.Config.Text.ContextLength)+`
+# SigLIP 2's tokenizer needs lower-cased texts, which transformers before 5 doesn't do`)
 	}
 	if m.Tokenizer != nil && !strings.Contains(fmt.Sprint(m.Tokenizer), "BPE") {
 		return fenced("python", `from transformers import CLIPImageProcessor, CLIPModel, PreTrainedTokenizerFast

@@ -1,7 +1,8 @@
 // Package clip is the model (Radford et al. 2021): an image tower, ViT or
-// ModifiedResNet, and a text transformer that share a feature space.
+// ModifiedResNet, and a text transformer that share a feature space; and SigLIP
+// (Zhai et al. 2023), which has the same parts.
 //
-// Weights are named as in Hugging Face's CLIPModel; models with a
+// Weights are named as in Hugging Face's CLIPModel and SiglipModel; models with a
 // ModifiedResNet, which Hugging Face lacks, are stored in open_clip's layout.
 // Load and Save read and write whole folders: config, weights, tokenizer,
 // preprocessing.
@@ -19,6 +20,10 @@ type Config struct {
 	EmbedDim int // of the shared feature space
 	Vision   VisionConfig
 	Text     TextConfig
+	// SigLIP (Zhai et al. 2023): image features by MAPPooling without class
+	// token, text features of the last position of a tower without causal mask,
+	// neither projected, and the sigmoid loss.
+	SigLIP bool `json:",omitempty"`
 }
 
 // VisionConfig is a ViT's, or with ResNetLayers set a ModifiedResNet's.
@@ -37,7 +42,7 @@ type VisionConfig struct {
 	// Hash where it isn't used, so that other models' hashes stay.
 	LayerScale    float64 `json:",omitempty"` // initial factor of each block's branches; 0: there is none
 	NoPreNorm     bool    `json:",omitempty"` // no LayerNorm before the first block
-	Pooling       Pooling `json:",omitempty"` // "" for the class token, or MeanPooling
+	Pooling       Pooling `json:",omitempty"` // "" for the class token, MeanPooling, or SigLIP's MAPPooling
 	NormAfterPool bool    `json:",omitempty"` // the last LayerNorm comes after MeanPooling, not before
 
 	// ModifiedResNet: blocks of the four stages, such as 3, 4, 6, 3 in RN50.
@@ -112,6 +117,9 @@ func (c Config) Check() error {
 		}
 	}
 	if c.Vision.IsResNet() {
+		if c.SigLIP {
+			return fmt.Errorf("a SigLIP with a ModifiedResNet is not supported; its image tower is a ViT")
+		}
 		if len(c.Vision.ResNetLayers) != 4 {
 			return fmt.Errorf("vision layers %v: a ModifiedResNet has four stages", c.Vision.ResNetLayers)
 		}
@@ -137,7 +145,14 @@ func (c Config) Check() error {
 	if c.Vision.Layers <= 0 || c.Vision.Layers > 1<<8 || c.Vision.MLPWidth <= 0 || c.Vision.MLPWidth > 1<<18 {
 		return fmt.Errorf("vision layers %d and mlp width %d: want 1 to %d and 1 to %d", c.Vision.Layers, c.Vision.MLPWidth, 1<<8, 1<<18)
 	}
-	if p := c.Vision.Pooling; p != "" && p != MeanPooling {
+	if c.SigLIP {
+		if c.Vision.Pooling != MAPPooling || !c.Vision.NoPreNorm || !c.Text.NonCausal || !c.Text.LastPooling {
+			return fmt.Errorf("a SigLIP's image tower has no pre-norm and pooling %q, its text tower no causal mask and the last position's feature", MAPPooling)
+		}
+		if c.EmbedDim != c.Vision.Width {
+			return fmt.Errorf("projection_dim %d is not the vision width %d; SigLIP's image features are not projected", c.EmbedDim, c.Vision.Width)
+		}
+	} else if p := c.Vision.Pooling; p != "" && p != MeanPooling {
 		return fmt.Errorf("vision pool_type %q is not supported; supported are %q and %q", p, "tok", MeanPooling)
 	}
 	if !(c.Vision.Eps > 0) {

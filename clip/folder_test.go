@@ -133,7 +133,7 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 			}
 		}, []string{hfWeightsFile, "damaged"}},
 		"no config":          {func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, hfConfigFile)) }, []string{"neither", hfConfigFile}},
-		"unknown model":      {replace(`"model_type": "clip"`, `"model_type": "siglip"`), []string{"siglip", "not supported"}},
+		"unknown model":      {replace(`"model_type": "clip"`, `"model_type": "blip"`), []string{`"blip"`, "not supported"}},
 		"unknown activation": {replace(`"gelu"`, `"swish"`), []string{"swish", "quick_gelu"}},
 		"no heads":           {replace(`"num_attention_heads": 4`, `"num_attention_heads": 5`), []string{"heads 5", "width 24"}},
 		"malformed JSON":     {replace(`{`, `{{`), []string{hfConfigFile}},

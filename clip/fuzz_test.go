@@ -21,6 +21,8 @@ func FuzzHFConfig(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add([]byte(`{"model_type": "clip"}`))
+	f.Add([]byte(`{"model_type": "siglip"}`))
+	f.Add([]byte(`{"model_type": "siglip", "text_config": {"hidden_size": 1152, "projection_size": 1536, "pad_token_id": 0}, "vision_config": {"hidden_size": 1536}}`))
 	f.Add([]byte(`{"model_type": "clip", "text_config_dict": {"eos_token_id": 2, "pad_token_id": 0}, "vision_config_dict": {"num_channels": 3}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := parseHFConfig(data)
@@ -90,7 +92,7 @@ func FuzzPreprocessor(f *testing.F) {
 	squash := imaging.CLIP(64)
 	squash.ResizeMode, squash.Interpolation = imaging.Squash, imaging.Bilinear
 	for _, p := range []imaging.Preprocess{imaging.CLIP(64), squash} {
-		data, err := formatPreprocessor(p)
+		data, err := formatPreprocessor(p, false)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -98,15 +100,15 @@ func FuzzPreprocessor(f *testing.F) {
 	}
 	f.Add([]byte(`{"size": 64, "crop_size": 64, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "resample": 2}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		p, err := parsePreprocessor(data, 64)
+		p, err := parsePreprocessor(data, imaging.CLIP(64))
 		if err != nil {
 			return
 		}
-		written, err := formatPreprocessor(p)
+		written, err := formatPreprocessor(p, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := parsePreprocessor(written, 64)
+		again, err := parsePreprocessor(written, imaging.CLIP(64))
 		if err != nil {
 			t.Fatalf("%v: %s", err, written)
 		}

@@ -42,6 +42,21 @@ type hfTower struct {
 }
 
 func parseHFConfig(data []byte) (Config, error) {
+	var kind struct {
+		ModelType string `json:"model_type"`
+	}
+	if err := json.Unmarshal(data, &kind); err != nil {
+		return Config{}, err
+	}
+	switch kind.ModelType {
+	case "clip":
+	case "siglip":
+		return parseSigLIPConfig(data)
+	case "siglip2":
+		return Config{}, fmt.Errorf("model_type \"siglip2\" is not supported: these are SigLIP 2's models for images of any shape (NaFlex); supported are \"clip\" and \"siglip\", to which SigLIP 2's models of a fixed image size belong")
+	default:
+		return Config{}, fmt.Errorf("model_type %q is not supported; supported are \"clip\" and \"siglip\"", kind.ModelType)
+	}
 	var raw struct {
 		hfConfig
 		// Files of transformers before 4.10 keep the towers' settings here.
@@ -50,9 +65,6 @@ func parseHFConfig(data []byte) (Config, error) {
 	}
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return Config{}, err
-	}
-	if raw.ModelType != "clip" {
-		return Config{}, fmt.Errorf("model_type %q is not supported; supported is \"clip\"", raw.ModelType)
 	}
 	for _, old := range []struct {
 		dict json.RawMessage
@@ -91,8 +103,11 @@ func parseHFConfig(data []byte) (Config, error) {
 	}, nil
 }
 
-// checkHF is an error about what transformers' CLIPModel can't do.
+// checkHF is an error about what transformers' CLIPModel and SiglipModel can't do.
 func (c Config) checkHF() error {
+	if c.SigLIP { // SiglipModel's
+		return nil
+	}
 	v, t := c.Vision, c.Text
 	for _, f := range []struct {
 		is   bool
@@ -114,6 +129,9 @@ func (c Config) checkHF() error {
 }
 
 func (c Config) hf(bos int, dtype string) ([]byte, error) {
+	if c.SigLIP {
+		return c.hfSigLIP(dtype)
+	}
 	t, v := c.Text, c.Vision
 	eos := t.EOS
 	if t.ArgmaxPooling {

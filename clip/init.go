@@ -15,11 +15,17 @@ func (m *Model) Init(seed int64) {
 		torch.NoGrad(func() {
 			if m.ViT != nil {
 				width := float64(m.Config.Vision.Width)
-				normal(m.ViT.Embeddings.Class, 1/math.Sqrt(width))
+				if m.ViT.Embeddings.Class != nil {
+					normal(m.ViT.Embeddings.Class, 1/math.Sqrt(width))
+				}
 				normal(m.ViT.Embeddings.Position.Weight, 1/math.Sqrt(width))
 				kaiming(m.ViT.Embeddings.Patch)
 				initBlocks(m.ViT.Blocks, width)
-				normal(m.VisualProjection.Weight, 1/math.Sqrt(width))
+				if m.Config.SigLIP {
+					m.initSigLIP()
+				} else {
+					normal(m.VisualProjection.Weight, 1/math.Sqrt(width))
+				}
 			} else {
 				initResNet(m.ResNet)
 			}
@@ -27,7 +33,9 @@ func (m *Model) Init(seed int64) {
 			normal(m.Text.Embeddings.Token.Weight, 0.02)
 			normal(m.Text.Embeddings.Position.Weight, 0.01)
 			initBlocks(m.Text.Blocks, width)
-			normal(m.TextProjection.Weight, 1/math.Sqrt(width))
+			if m.TextProjection != nil {
+				normal(m.TextProjection.Weight, 1/math.Sqrt(width))
+			}
 		})
 	})
 }

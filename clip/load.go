@@ -79,6 +79,9 @@ func LoadWith(path string, d torch.Device, o LoadOptions) (m *Model, err error) 
 	if err != nil {
 		return nil, err
 	}
+	if p.config.SigLIP { // padding is seen, and the tokenizer pads; published configs have other ids
+		p.config.Text.PadID, p.config.Text.EOS = int(tokenizer.Pad()), int(tokenizer.EOS())
+	}
 	if m, err = New(p.config); err != nil {
 		return nil, fmt.Errorf("model %s: %w", path, err)
 	}
@@ -137,7 +140,7 @@ func readHuggingFace(f files, tensors checkpoint.Tensors) (p parts, err error) {
 	if p.config, err = parseHFConfig(data); err != nil {
 		return p, fmt.Errorf("%s: %w", f.config, err)
 	}
-	if p.preprocess, err = readPreprocessor(filepath.Join(f.dir, preprocessorFile), p.config.Vision.ImageSize); err != nil {
+	if p.preprocess, err = readPreprocessor(filepath.Join(f.dir, preprocessorFile), p.config.preprocess()); err != nil {
 		return p, err
 	}
 	p.source = Source{Layout: HuggingFace, Weights: f.weights, DType: dtype(tensors)}
@@ -231,7 +234,7 @@ func loadTokenizer(dir string, p parts) (text.Tokenizer, error) {
 			return nil, fmt.Errorf("model %s: its tokenizer is not in the folder; put that of %s there: tokenizer.json and tokenizer_config.json, from the hub or by save_pretrained", dir, p.tokenizer)
 		}
 		if p.config.Text.VocabSize != text.CLIPVocabSize {
-			return nil, fmt.Errorf("model %s: its tokenizer is not in the folder, and its %d tokens aren't CLIP's %d; put tokenizer.json, or vocab.json with merges.txt, there", dir, p.config.Text.VocabSize, text.CLIPVocabSize)
+			return nil, fmt.Errorf("model %s: its tokenizer is not in the folder, and its %d tokens aren't CLIP's %d; put tokenizer.json, vocab.json with merges.txt, or SigLIP's spiece.model there", dir, p.config.Text.VocabSize, text.CLIPVocabSize)
 		}
 		t, err = text.CLIP(p.config.Text.ContextLength)
 	}

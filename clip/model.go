@@ -10,14 +10,15 @@ import (
 	"arf/torch"
 )
 
-// Model is a CLIP. Exactly one image tower is set.
+// Model is a CLIP or a SigLIP. Exactly one image tower is set.
 type Model struct {
 	ViT              *VisionTransformer `weight:"vision_model"`
-	VisualProjection *nn.Linear         `weight:"visual_projection"` // with ViT only
+	VisualProjection *nn.Linear         `weight:"visual_projection"` // with CLIP's ViT only
 	ResNet           *ModifiedResNet    `weight:"visual"`            // projects by its attention pool
 	Text             *TextTransformer   `weight:"text_model"`
-	TextProjection   *nn.Linear         `weight:"text_projection"`
+	TextProjection   *nn.Linear         `weight:"text_projection"`     // CLIP's only
 	LogitScale       *torch.Tensor      `weight:"logit_scale,nodecay"` // log of the factor on cosines
+	LogitBias        *torch.Tensor      `weight:"logit_bias,nodecay"`  // SigLIP's only: what is added to them
 
 	Config     Config
 	Tokenizer  text.Tokenizer
@@ -37,12 +38,19 @@ func New(c Config) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{
-		Text:           newTextTransformer(c.Text),
-		TextProjection: nn.NewLinear(c.Text.Width, c.EmbedDim, false),
-		LogitScale:     torch.Full(torch.CPU, math.Log(1/0.07)).Keep(),
-		Config:         c,
-		Preprocess:     imaging.CLIP(c.Vision.ImageSize),
+		Text:       newTextTransformer(c.Text),
+		Config:     c,
+		Preprocess: c.preprocess(),
 	}
+	if c.SigLIP {
+		m.ViT = newVisionTransformer(c.Vision)
+		m.Text.Head = nn.NewLinear(c.Text.Width, c.EmbedDim, true)
+		m.LogitScale = torch.Full(torch.CPU, math.Log(10), 1).Keep()
+		m.LogitBias = torch.Full(torch.CPU, -10, 1).Keep()
+		return m, nil
+	}
+	m.TextProjection = nn.NewLinear(c.Text.Width, c.EmbedDim, false)
+	m.LogitScale = torch.Full(torch.CPU, math.Log(1/0.07)).Keep()
 	if c.Vision.IsResNet() {
 		m.ResNet = newModifiedResNet(c.Vision, c.EmbedDim)
 	} else {
@@ -50,6 +58,14 @@ func New(c Config) (*Model, error) {
 		m.VisualProjection = nn.NewLinear(c.Vision.Width, c.EmbedDim, false)
 	}
 	return m, nil
+}
+
+// preprocess is that of the published models.
+func (c Config) preprocess() imaging.Preprocess {
+	if c.SigLIP {
+		return imaging.SigLIP(c.Vision.ImageSize)
+	}
+	return imaging.CLIP(c.Vision.ImageSize)
 }
 
 // Device is where the weights are.
@@ -101,12 +117,20 @@ func (m *Model) ImageEmbedding(pixels *torch.Tensor) *torch.Tensor {
 	if m.ResNet != nil {
 		return m.ResNet.Forward(pixels).Cast(torch.Float32)
 	}
-	return m.VisualProjection.Forward(m.ViT.Forward(pixels)).Cast(torch.Float32)
+	x := m.ViT.Forward(pixels)
+	if m.VisualProjection != nil {
+		x = m.VisualProjection.Forward(x)
+	}
+	return x.Cast(torch.Float32)
 }
 
 // EncodeText maps token ids to features [B, embedDim] of length 1, float32.
 func (m *Model) EncodeText(ids [][]int32) *torch.Tensor {
-	return m.TextProjection.Forward(m.Text.Forward(ids)).Cast(torch.Float32).Normalize()
+	x := m.Text.Forward(ids)
+	if m.TextProjection != nil {
+		x = m.TextProjection.Forward(x)
+	}
+	return x.Cast(torch.Float32).Normalize()
 }
 
 // Tokenize encodes texts with the model's tokenizer.
@@ -118,16 +142,25 @@ func (m *Model) Tokenize(texts []string) [][]int32 {
 	return ids
 }
 
-// Logits are the scaled cosines s·a·bᵀ of features a [N, D] and b [M, D].
+// Logits are the scaled cosines s·a·bᵀ of features a [N, D] and b [M, D], plus
+// SigLIP's bias.
 func (m *Model) Logits(a, b *torch.Tensor) *torch.Tensor {
-	return a.MatMul(b.Transpose(0, 1)).Mul(m.LogitScale.Exp())
+	logits := a.MatMul(b.Transpose(0, 1)).Mul(m.LogitScale.Exp())
+	if m.LogitBias != nil {
+		logits = logits.Add(m.LogitBias)
+	}
+	return logits
 }
 
-// ContrastiveLoss is the symmetric cross-entropy of a batch of pairs (Radford
-// et al. 2021, fig. 3) of features [B, D]. target [B, B] is the distribution
-// over each row's matches for both directions, nil for the diagonal; excluded
-// [B, B] (bool, or nil) marks pairs that count neither as match nor as negative.
+// ContrastiveLoss is the loss that the model was pretrained with, of a batch of
+// pairs of features [B, D]: CLIP's symmetric cross-entropy (Radford et al. 2021,
+// fig. 3), or SigLIP's sigmoid loss. target [B, B] is the distribution over each
+// row's matches for both directions, nil for the diagonal; excluded [B, B]
+// (bool, or nil) marks pairs that count neither as match nor as negative.
 func (m *Model) ContrastiveLoss(images, texts, target, excluded *torch.Tensor) *torch.Tensor {
+	if m.Config.SigLIP {
+		return m.sigmoidLoss(images, texts, target, excluded)
+	}
 	logits := m.Logits(images, texts)
 	if excluded != nil {
 		logits = logits.MaskedFill(excluded, -1e4)
@@ -140,6 +173,10 @@ func (m *Model) ContrastiveLoss(images, texts, target, excluded *torch.Tensor) *
 }
 
 // ClampLogitScale brings logit_scale back into [0, ln 100] after an update.
+// SigLIP's isn't bounded: those of the published models are above 100.
 func (m *Model) ClampLogitScale() {
+	if m.Config.SigLIP {
+		return
+	}
 	torch.Scope(func() { torch.NoGrad(func() { m.LogitScale.Clamp_(0, MaxLogitScale) }) })
 }

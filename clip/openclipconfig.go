@@ -103,7 +103,7 @@ var ignored = map[string][]string{
 	"text_cfg":   {"bos_id", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type", "proj", "pooler_type", "output_tokens"},
 }
 
-const supported = "supported are CLIP's ViT and ModifiedResNet with CLIP's text transformer"
+const supported = "supported are CLIP's ViT and ModifiedResNet with CLIP's text transformer, and SigLIP in Hugging Face's layout (config.json with model_type siglip)"
 
 // checkKeys refuses keys of an object that into hasn't, unless they say nothing.
 // JSON's decoder takes keys in any case; open_clip doesn't, and neither does this.
@@ -295,6 +295,12 @@ func some(x float64) *float64 {
 // openclip writes open_clip_config.json.
 func (c Config) openclip(p imaging.Preprocess, tokenizer string) ([]byte, error) {
 	v, t := c.Vision, c.Text
+	if c.SigLIP {
+		return nil, fmt.Errorf("a SigLIP can't be written in open_clip's layout, which has other names for it; use layout %q", HuggingFace)
+	}
+	if t.Activation == nn.GELUTanh || v.Activation == nn.GELUTanh {
+		return nil, fmt.Errorf("open_clip's layout has no activation %q; use layout %q", nn.GELUTanh, HuggingFace)
+	}
 	if !v.IsResNet() && v.Activation != t.Activation {
 		return nil, fmt.Errorf("open_clip's layout has one activation, the model has %q for images and %q for texts; use layout %q", v.Activation, t.Activation, HuggingFace)
 	}

@@ -17,6 +17,9 @@ func (c Config) Parameters() int {
 		if !v.NoPreNorm {
 			n += 2 * v.Width
 		}
+		if c.SigLIP { // a pooling head and biases; no class token, no projection
+			n += blocks(1, v.Width, v.MLPWidth, 0) - 2*v.Width - v.Width*e + e + 1
+		}
 		return n
 	}
 	conv := func(in, out, k int) int { return in*out*k*k + 2*out } // with its norm

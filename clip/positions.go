@@ -24,29 +24,29 @@ func (p *parts) resize(imageSize int) error {
 	}
 	from, to := v.ImageSize/v.PatchSize, imageSize/v.PatchSize
 	if t, ok := p.tensors[positionsName]; ok && from != to {
-		if len(t.Shape) != 2 || t.Shape[0] != 1+from*from {
-			return fmt.Errorf("tensor %s has shape %v, the architecture needs [%d %d]", positionsName, t.Shape, 1+from*from, v.Width)
+		if len(t.Shape) != 2 || t.Shape[0] != v.classTokens()+from*from {
+			return fmt.Errorf("tensor %s has shape %v, the architecture needs [%d %d]", positionsName, t.Shape, v.classTokens()+from*from, v.Width)
 		}
-		p.tensors[positionsName] = interpolate(t, from, to)
+		p.tensors[positionsName] = interpolate(t, v.classTokens(), from, to)
 	}
 	v.ImageSize, p.preprocess.ImageSize = imageSize, imageSize
 	return nil
 }
 
-// interpolate resizes positions [1+from², width] to [1+to², width] in float32:
-// the class token's stays, the grid is resized by the antialiased bicubic
+// interpolate resizes positions [class+from², width] to [class+to², width] in
+// float32: the class token's stays, the grid is resized by the antialiased bicubic
 // filter. The rule is open_clip's resize_pos_embed (model.py), whose defaults
 // are bicubic and antialias=True; transformers' interpolate_pos_encoding doesn't
 // antialias and gives other numbers.
-func interpolate(t checkpoint.Tensor, from, to int) checkpoint.Tensor {
+func interpolate(t checkpoint.Tensor, class, from, to int) checkpoint.Tensor {
 	var out checkpoint.Tensor
 	torch.Scope(func() {
 		torch.NoGrad(func() {
 			x := t.ToTorch(torch.CPU).Cast(torch.Float32)
 			width := x.Dim(1)
-			grid := x.Narrow(0, 1, from*from).Reshape(1, from, from, width).Permute(0, 3, 1, 2)
+			grid := x.Narrow(0, class, from*from).Reshape(1, from, from, width).Permute(0, 3, 1, 2)
 			grid = torch.ResizeBicubic(grid, to, to).Permute(0, 2, 3, 1).Reshape(to*to, width)
-			out = checkpoint.FromTorch(torch.Cat(0, x.Narrow(0, 0, 1), grid).Contiguous())
+			out = checkpoint.FromTorch(torch.Cat(0, x.Narrow(0, 0, class), grid).Contiguous())
 		})
 	})
 	return out

@@ -31,7 +31,7 @@ func TestPositionsAreOpenCLIPs(t *testing.T) {
 	torch.Scope(func() {
 		for _, c := range golden.Cases {
 			before := checkpoint.FromTorch(torch.From(torch.CPU, c.Before, 1+c.From*c.From, 3))
-			got := interpolate(before, c.From, c.To).ToTorch(torch.CPU)
+			got := interpolate(before, 1, c.From, c.To).ToTorch(torch.CPU)
 			if !slices.Equal(got.Shape(), []int{1 + c.To*c.To, 3}) {
 				t.Errorf("%d to %d: shape %v", c.From, c.To, got.Shape())
 				continue

@@ -5,21 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"arf/imaging"
-
-	"github.com/google/renameio/v2"
 )
 
-// preprocessor is preprocessor_config.json of a Hugging Face CLIPImageProcessor.
+// preprocessor is preprocessor_config.json of a Hugging Face CLIPImageProcessor
+// or SiglipImageProcessor.
 type preprocessor struct {
 	Type         string    `json:"image_processor_type"`
 	Mean         []float32 `json:"image_mean"`
 	Std          []float32 `json:"image_std"`
 	Resample     int       `json:"resample"` // Pillow's number: 2 bilinear, 3 bicubic
 	Size         *hfSize   `json:"size"`
-	Crop         *hfSize   `json:"crop_size"`
+	Crop         *hfSize   `json:"crop_size,omitempty"`
 	DoResize     bool      `json:"do_resize"`
 	DoCenterCrop bool      `json:"do_center_crop"`
 	DoRescale    bool      `json:"do_rescale"`
@@ -48,10 +46,9 @@ func (s *hfSize) fits(n int) bool {
 	return *s == hfSize{ShortestEdge: n} || *s == hfSize{Height: n, Width: n}
 }
 
-// readPreprocessor reads the settings that differ between CLIP models; a
-// folder without the file has CLIP's own.
-func readPreprocessor(path string, imageSize int) (imaging.Preprocess, error) {
-	p := imaging.CLIP(imageSize)
+// readPreprocessor reads the settings that differ between models; what the file
+// leaves out, or all if there's none, is p's.
+func readPreprocessor(path string, p imaging.Preprocess) (imaging.Preprocess, error) {
 	data, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return p, nil
@@ -59,14 +56,13 @@ func readPreprocessor(path string, imageSize int) (imaging.Preprocess, error) {
 	if err != nil {
 		return p, err
 	}
-	if p, err = parsePreprocessor(data, imageSize); err != nil {
+	if p, err = parsePreprocessor(data, p); err != nil {
 		return p, fmt.Errorf("%s: %w", path, err)
 	}
 	return p, nil
 }
 
-func parsePreprocessor(data []byte, imageSize int) (imaging.Preprocess, error) {
-	p := imaging.CLIP(imageSize)
+func parsePreprocessor(data []byte, p imaging.Preprocess) (imaging.Preprocess, error) {
 	file := preprocessor{Resample: 3}
 	if err := json.Unmarshal(data, &file); err != nil {
 		return p, err
@@ -75,12 +71,14 @@ func parsePreprocessor(data []byte, imageSize int) (imaging.Preprocess, error) {
 		name string
 		size *hfSize
 	}{{"size", file.Size}, {"crop_size", file.Crop}} {
-		if f.size != nil && !f.size.fits(imageSize) {
-			return p, fmt.Errorf("%s %+v is not supported; supported is the model's image_size, %d", f.name, *f.size, imageSize)
+		if f.size != nil && !f.size.fits(p.ImageSize) {
+			return p, fmt.Errorf("%s %+v is not supported; supported is the model's image_size, %d", f.name, *f.size, p.ImageSize)
 		}
 	}
-	if file.Size != nil && file.Size.ShortestEdge == 0 {
-		p.ResizeMode = imaging.Squash
+	if file.Size != nil {
+		if p.ResizeMode = imaging.Shortest; file.Size.ShortestEdge == 0 {
+			p.ResizeMode = imaging.Squash
+		}
 	}
 	if len(file.Mean) == 3 && len(file.Std) == 3 {
 		p.Mean, p.Std = [3]float32(file.Mean), [3]float32(file.Std)
@@ -96,22 +94,14 @@ func parsePreprocessor(data []byte, imageSize int) (imaging.Preprocess, error) {
 	return p, p.Validate()
 }
 
-func writePreprocessor(path string, p imaging.Preprocess) error {
-	data, err := formatPreprocessor(p)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
-	return renameio.WriteFile(path, append(data, '\n'), 0o644)
-}
-
-func formatPreprocessor(p imaging.Preprocess) ([]byte, error) {
+func formatPreprocessor(p imaging.Preprocess, siglip bool) ([]byte, error) {
 	file := preprocessor{
 		Type: "CLIPImageProcessor", Mean: p.Mean[:], Std: p.Std[:], Resample: 3,
 		Size: &hfSize{ShortestEdge: p.ImageSize}, Crop: &hfSize{Height: p.ImageSize, Width: p.ImageSize},
 		DoResize: true, DoCenterCrop: true, DoRescale: true, DoNormalize: true, DoConvertRGB: true,
+	}
+	if siglip && p.ResizeMode == imaging.Squash {
+		file.Type, file.Crop, file.DoCenterCrop = "SiglipImageProcessor", nil, false
 	}
 	if p.ResizeMode == imaging.Squash {
 		file.Size = &hfSize{Height: p.ImageSize, Width: p.ImageSize}

@@ -47,7 +47,7 @@ func TestPreprocessorSizes(t *testing.T) {
 		`{"size": "224"}`:                                                              "error: ",
 		`{"resample": 0}`:                                                              "error: resample 0",
 	} {
-		p, err := parsePreprocessor([]byte(file), 224)
+		p, err := parsePreprocessor([]byte(file), imaging.CLIP(224))
 		got := p.ResizeMode
 		if err != nil {
 			got = fmt.Sprintf("error: %v", err)

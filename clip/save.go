@@ -71,7 +71,7 @@ func (m *Model) SaveWith(dir string, o SaveOptions) (err error) {
 		if config, err = m.Config.hf(int(m.Tokenizer.BOS()), o.DType.String()); err != nil {
 			return err
 		}
-		if preprocessor, err = formatPreprocessor(m.Preprocess); err != nil {
+		if preprocessor, err = formatPreprocessor(m.Preprocess, m.Config.SigLIP); err != nil {
 			return err
 		}
 	case OpenCLIP:

@@ -12,6 +12,7 @@ type TextTransformer struct {
 	Embeddings *TextEmbeddings `weight:"embeddings"`
 	Blocks     []*nn.Block     `weight:"encoder.layers"`
 	FinalNorm  *nn.LayerNorm   `weight:"final_layer_norm"`
+	Head       *nn.Linear      `weight:"head"` // SigLIP's; CLIP's is TextProjection
 	config     TextConfig
 }
 
@@ -34,7 +35,7 @@ func newTextTransformer(c TextConfig) *TextTransformer {
 }
 
 // Forward maps token ids, rows of any length up to the context, to features
-// [B, width]. Rows of a causal tower are padded to the longest only: what
+// [B, width], or the head's [B, embedDim]. Rows of a causal tower are padded to the longest only: what
 // follows the end-of-text token can't change its feature.
 func (t *TextTransformer) Forward(ids [][]int32) *torch.Tensor {
 	d := t.FinalNorm.Weight.Device()
@@ -49,7 +50,11 @@ func (t *TextTransformer) Forward(ids [][]int32) *torch.Tensor {
 		x = block.Forward(x, mask)
 	}
 	rows := torch.Arange(d, len(ids))
-	return t.FinalNorm.Forward(x.Index2(rows, torch.From(d, ends, len(ends))))
+	x = t.FinalNorm.Forward(x.Index2(rows, torch.From(d, ends, len(ends))))
+	if t.Head != nil {
+		x = t.Head.Forward(x)
+	}
+	return x
 }
 
 // pad lays rows out as one matrix and finds where each row's feature is taken.

@@ -11,26 +11,32 @@ type VisionTransformer struct {
 	PreNorm    *nn.LayerNorm     `weight:"pre_layrnorm"` // spelt so in Hugging Face's weights; nil with NoPreNorm
 	Blocks     []*nn.Block       `weight:"encoder.layers"`
 	PostNorm   *nn.LayerNorm     `weight:"post_layernorm"`
+	Head       *MAPHead          `weight:"head"` // with MAPPooling only
 	config     VisionConfig
 }
 
 // VisionEmbeddings cuts the image into patches and adds the class token and positions.
 type VisionEmbeddings struct {
-	Class    *torch.Tensor `weight:"class_embedding,nodecay"` // [width]
+	Class    *torch.Tensor `weight:"class_embedding,nodecay"` // [width]; nil with MAPPooling
 	Patch    *nn.Conv2D    `weight:"patch_embedding"`
-	Position *nn.Embedding `weight:"position_embedding"` // [1+patches, width]
+	Position *nn.Embedding `weight:"position_embedding"` // [1+patches, width], without the 1 where there's no class token
 }
 
 func newVisionTransformer(c VisionConfig) *VisionTransformer {
 	grid := c.ImageSize / c.PatchSize
 	v := &VisionTransformer{
 		Embeddings: &VisionEmbeddings{
-			Class:    nn.NewEmbedding(1, c.Width).Weight.Reshape(c.Width).Keep(),
 			Patch:    nn.NewConv2D(3, c.Width, c.PatchSize, c.PatchSize, 0),
-			Position: nn.NewEmbedding(1+grid*grid, c.Width),
+			Position: nn.NewEmbedding(c.classTokens()+grid*grid, c.Width),
 		},
 		PostNorm: nn.NewLayerNorm(c.Width, c.Eps),
 		config:   c,
+	}
+	if c.Pooling == MAPPooling {
+		v.Embeddings.Patch.Bias = torch.Zeros(torch.CPU, torch.Float32, c.Width).Keep()
+		v.Head = newMAPHead(c)
+	} else {
+		v.Embeddings.Class = nn.NewEmbedding(1, c.Width).Weight.Reshape(c.Width).Keep()
 	}
 	if !c.NoPreNorm {
 		v.PreNorm = nn.NewLayerNorm(c.Width, c.Eps)
@@ -49,12 +55,15 @@ func newBlock(width, hidden, heads int, activation nn.Activation, eps, layerScal
 	return b
 }
 
-// Tokens maps pixels [B, 3, H, W] to the last block's output [B, 1+patches, width].
+// Tokens maps pixels [B, 3, H, W] to the last block's output [B, 1+patches, width],
+// [B, patches, width] where there's no class token.
 func (v *VisionTransformer) Tokens(pixels *torch.Tensor) *torch.Tensor {
-	patches := v.Embeddings.Patch.Forward(pixels).Flatten(2, 3).Transpose(1, 2)
-	b, width := patches.Dim(0), patches.Dim(2)
-	class := v.Embeddings.Class.Reshape(1, 1, width).Expand(b, 1, width).Cast(patches.DType())
-	x := torch.Cat(1, class, patches).Add(v.Embeddings.Position.Weight)
+	x := v.Embeddings.Patch.Forward(pixels).Flatten(2, 3).Transpose(1, 2)
+	if v.Embeddings.Class != nil {
+		b, width := x.Dim(0), x.Dim(2)
+		x = torch.Cat(1, v.Embeddings.Class.Reshape(1, 1, width).Expand(b, 1, width).Cast(x.DType()), x)
+	}
+	x = x.Add(v.Embeddings.Position.Weight)
 	if v.PreNorm != nil {
 		x = v.PreNorm.Forward(x)
 	}
@@ -64,9 +73,13 @@ func (v *VisionTransformer) Tokens(pixels *torch.Tensor) *torch.Tensor {
 	return x
 }
 
-// Forward maps pixels to the normalised class token, or mean patch, [B, width].
+// Forward maps pixels to the normalised class token, mean patch, or attention
+// pool's output, [B, width].
 func (v *VisionTransformer) Forward(pixels *torch.Tensor) *torch.Tensor {
 	x := v.Tokens(pixels)
+	if v.Head != nil {
+		return v.Head.Forward(v.PostNorm.Forward(x))
+	}
 	if v.config.Pooling == "" {
 		return v.PostNorm.Forward(x.Select(1, 0))
 	}

@@ -96,6 +96,11 @@ func tarPaths(pattern string) ([]string, error) {
 		}
 		return tars, nil
 	}
+	return shardPaths(pattern)
+}
+
+// shardPaths writes out a file, glob or brace range.
+func shardPaths(pattern string) ([]string, error) {
 	expanded, err := expand(pattern)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ type Negatives string
 const (
 	Diag Negatives = "diag" // they count as negatives, as in CLIP and FLYP
 	Mask Negatives = "mask" // they don't count, in both directions
-	Soft Negatives = "soft" // they share the target evenly
+	Soft Negatives = "soft" // they share the target evenly; in SigLIP's loss each matches whole
 )
 
 func (n Negatives) check() error {

@@ -34,7 +34,7 @@ type Options struct {
 	// batches, in which finetune and pool images are mixed. Otherwise it keeps
 	// those of pretraining.
 	TrainBatchNorm bool
-	// FreezeLogitScale keeps the pretrained temperature.
+	// FreezeLogitScale keeps the pretrained temperature, and SigLIP's bias.
 	FreezeLogitScale bool
 
 	// AllowMissingCaptions lets an image without captions take its class prompt

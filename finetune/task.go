@@ -75,6 +75,9 @@ func (t *task) Trained() any {
 func (t *task) Begin(ctx context.Context, step int) error {
 	if t.o.FreezeLogitScale {
 		t.model.LogitScale.SetRequiresGrad(false)
+		if t.model.LogitBias != nil {
+			t.model.LogitBias.SetRequiresGrad(false)
+		}
 	}
 	return t.feed.start(ctx, step)
 }

@@ -40,7 +40,7 @@ func (t *truncation) look(s string, tokens int) {
 // tokenized one by one in every tokenizer that this project reads, so their
 // tokens add up; only a single word that fills the context can't be told.
 func (t *truncation) longer(s string) bool {
-	const ends = 2 // bos and eos
+	ends := len(t.tokenizer.Encode("")) // bos, where there is one, and eos
 	n := ends
 	for word := range strings.FieldsSeq(s) {
 		if n += len(t.tokenizer.Encode(word)) - ends; n > t.tokenizer.ContextLength() {

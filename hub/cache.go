@@ -91,6 +91,11 @@ func (c *client) file(ctx context.Context, r reference, sha, name string) error 
 	if err != nil {
 		return err
 	}
+	if err := os.Symlink(target, link); err == nil {
+		return nil
+	} else if _, there := os.Stat(link); there == nil {
+		return nil // another program was first
+	}
 	if err := renameio.Symlink(target, link); err != nil {
 		return fmt.Errorf("link a file of the cache: %w", err)
 	}

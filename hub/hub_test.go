@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // weights are long enough to be sent in pieces.
@@ -231,6 +233,27 @@ func TestResolveResumes(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+	}
+}
+
+// Of several at once, one fetches.
+func TestResolveTogether(t *testing.T) {
+	f := newFakeHub(t, hfFiles())
+	var all errgroup.Group
+	for range 4 {
+		all.Go(func() error {
+			dir, err := f.resolve("org/model", Options{})
+			if err == nil && readTree(t, dir)["model.safetensors"] != weights {
+				err = errors.New("other bytes")
+			}
+			return err
+		})
+	}
+	if err := all.Wait(); err != nil {
+		t.Error(err)
+	}
+	if n := f.count("/blob/model.safetensors"); n != 1 {
+		t.Errorf("fetched %d times", n)
 	}
 }
 

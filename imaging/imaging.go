@@ -66,6 +66,13 @@ func CLIP(size int) Preprocess {
 	}
 }
 
+// SigLIP is the preprocessing of Google's SigLIP models (transformers,
+// image_processing_siglip.py).
+func SigLIP(size int) Preprocess {
+	half := [3]float32{0.5, 0.5, 0.5}
+	return Preprocess{ImageSize: size, Mean: half, Std: half, Interpolation: Bicubic, ResizeMode: Squash}
+}
+
 // Validate names the first field that can't be used.
 func (p Preprocess) Validate() error {
 	if p.ImageSize < 1 || p.ImageSize > 1<<14 {

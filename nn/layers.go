@@ -117,6 +117,30 @@ func (a *Attention) split(x *torch.Tensor) *torch.Tensor {
 	return x.Reshape(s[0], s[1], a.Heads, s[2]/a.Heads).Transpose(1, 2)
 }
 
+// MultiheadAttention is Attention with the three input projections in one
+// matrix, as torch.nn.MultiheadAttention stores them.
+type MultiheadAttention struct {
+	InWeight *torch.Tensor `weight:"in_proj_weight"` // [3·width, width]: query, key, value
+	InBias   *torch.Tensor `weight:"in_proj_bias"`   // [3·width]
+	Out      *Linear       `weight:"out_proj"`
+	Heads    int
+}
+
+// NewMultiheadAttention makes attention of a width that heads divides, of zeros.
+func NewMultiheadAttention(width, heads int) *MultiheadAttention {
+	return &MultiheadAttention{InWeight: zeros(3*width, width), InBias: zeros(3 * width), Out: NewLinear(width, width, true), Heads: heads}
+}
+
+// Forward is as Attention's, without a mask.
+func (m *MultiheadAttention) Forward(x, memory *torch.Tensor) *torch.Tensor {
+	width := m.InWeight.Dim(1)
+	part := func(i int) *Linear {
+		return &Linear{Weight: m.InWeight.Narrow(0, i*width, width), Bias: m.InBias.Narrow(0, i*width, width)}
+	}
+	a := Attention{Query: part(0), Key: part(1), Value: part(2), Out: m.Out, Heads: m.Heads}
+	return a.Forward(x, memory, nil)
+}
+
 // CausalMask is additive, [length, length]: a position sees itself and those before it.
 func CausalMask(d torch.Device, length int) *torch.Tensor {
 	// -1e4 rather than -inf keeps low precision softmax free of NaN.

@@ -6,28 +6,32 @@ import (
 	"arf/torch"
 )
 
-// Activation is a nonlinearity by its Hugging Face name: "gelu" (exact) or
-// "quick_gelu". They are different functions: weights trained with one are
-// wrong with the other.
+// Activation is a nonlinearity by its Hugging Face name. They are different
+// functions: weights trained with one are wrong with the other.
 type Activation string
 
 const (
-	GELU      Activation = "gelu"
+	GELU      Activation = "gelu" // exact
+	GELUTanh  Activation = "gelu_pytorch_tanh"
 	QuickGELU Activation = "quick_gelu"
 )
 
 // Check refuses names that are not known.
 func (a Activation) Check() error {
-	if a != GELU && a != QuickGELU {
-		return fmt.Errorf("activation %q is not supported; supported are %q and %q", a, GELU, QuickGELU)
+	switch a {
+	case GELU, GELUTanh, QuickGELU:
+		return nil
 	}
-	return nil
+	return fmt.Errorf("activation %q is not supported; supported are %q, %q and %q", a, GELU, QuickGELU, GELUTanh)
 }
 
 // Forward applies the function elementwise.
 func (a Activation) Forward(x *torch.Tensor) *torch.Tensor {
-	if a == QuickGELU {
+	switch a {
+	case QuickGELU:
 		return x.QuickGELU()
+	case GELUTanh:
+		return x.GELUTanh()
 	}
 	return x.GELU()
 }

@@ -172,6 +172,15 @@ func TestOnlyWhatAChangeTouchesIsDoneAgain(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	card, err := os.ReadFile(filepath.Join(run, "train/arf/seed-0/model/README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"18 labelled images of 3 classes", "- tca: ", "- captions: 2 an image", "- pairs: retrieved, 2 an image", "| test | id | acc1 | 0."} {
+		if !strings.Contains(string(card), want) {
+			t.Errorf("the model card lacks %q:\n%s", want, card)
+		}
+	}
 	evals := []string{"zeroshot eval", "flyp eval", "arf eval"}
 	trained := []string{"flyp", "arf", "flyp eval", "arf eval"}
 	// Each case stands on its own: the next one sets the keys back.

@@ -43,7 +43,7 @@ type Test struct {
 }
 
 // Name names the result's file.
-func (t *Test) Name() string {
+func (t Test) Name() string {
 	if t.Half != "" {
 		return t.Set.Name + "-" + t.Half
 	}
@@ -51,7 +51,7 @@ func (t *Test) Name() string {
 }
 
 // images is how many there are to measure.
-func (t *Test) images() int {
+func (t Test) images() int {
 	if t.Captions != nil {
 		return t.Captions.Data.Len()
 	}

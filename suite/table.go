@@ -165,15 +165,17 @@ func heading(suite string) string {
 }
 
 func (t Table) robustnessHeading(suite string) string {
+	text := ""
 	for _, r := range t.Rows {
 		switch {
-		case r.Suite == suite && r.Effective != nil:
+		case r.Suite != suite:
+		case r.Effective != nil:
 			return "\tover baseline\teffective robustness"
-		case r.Suite == suite && r.Difference != nil:
-			return "\tover baseline"
+		case r.Difference != nil:
+			text = "\tover baseline"
 		}
 	}
-	return ""
+	return text
 }
 
 func (r *Row) print(w io.Writer) {

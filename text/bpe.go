@@ -28,7 +28,7 @@ type bpe struct {
 type merge struct{ rank, id int32 }
 
 func newBPE(vocab map[string]int32, pairs [][2]string, suffix string, unk int32) (*bpe, error) {
-	m := &bpe{merges: make(map[[2]int32]merge, len(pairs)), suffix: suffix}
+	m := &bpe{suffix: suffix}
 	for b := range 256 {
 		for table, piece := range map[*[256]int32]string{&m.first: byteLetters[b], &m.last: byteLetters[b] + suffix} {
 			id, ok := vocab[piece]
@@ -41,6 +41,16 @@ func newBPE(vocab map[string]int32, pairs [][2]string, suffix string, unk int32)
 			table[b] = id
 		}
 	}
+	var err error
+	if m.merges, err = mergeTable(vocab, pairs); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// mergeTable gives the rank and the result of each pair of ids.
+func mergeTable(vocab map[string]int32, pairs [][2]string) (map[[2]int32]merge, error) {
+	table := make(map[[2]int32]merge, len(pairs))
 	for rank, p := range pairs {
 		a, okA := vocab[p[0]]
 		b, okB := vocab[p[1]]
@@ -48,14 +58,16 @@ func newBPE(vocab map[string]int32, pairs [][2]string, suffix string, unk int32)
 		if !okA || !okB || !ok {
 			return nil, fmt.Errorf("merges: entry %d (%q and %q): the pieces or their union aren't in the vocabulary", rank, p[0], p[1])
 		}
-		if _, twice := m.merges[[2]int32{a, b}]; !twice {
-			m.merges[[2]int32{a, b}] = merge{int32(rank), id}
+		if _, twice := table[[2]int32{a, b}]; !twice {
+			table[[2]int32{a, b}] = merge{int32(rank), id}
 		}
 	}
-	return m, nil
+	return table, nil
 }
 
 func (m *bpe) kind() string { return "BPE" }
+
+func (m *bpe) class(t *tokenizer) (class, unk string) { return "CLIPTokenizerFast", t.tokens[t.eos] }
 
 func (m *bpe) pieces(ids []int32, word string) []int32 {
 	if word == "" {
@@ -66,7 +78,11 @@ func (m *bpe) pieces(ids []int32, word string) []int32 {
 	for i := range end {
 		ids = append(ids, m.first[word[i]])
 	}
-	ids = append(ids, m.last[word[end]])
+	return m.merge(append(ids, m.last[word[end]]), start)
+}
+
+// merge joins the best pairs of ids[start:] until there are none.
+func (m *bpe) merge(ids []int32, start int) []int32 {
 	if s := ids[start:]; len(s) > longWord {
 		return append(ids[:start], m.mergeLong(s)...)
 	}

@@ -19,18 +19,21 @@ const (
 	specialFile   = "special_tokens_map.json"
 	vocabFile     = "vocab.json"
 	mergesFile    = "merges.txt"
+	spieceFile    = "spiece.model"
 )
 
 // Files names what Load reads, where it is there.
 func Files() []string {
-	return []string{tokenizerFile, configFile, specialFile, vocabFile, mergesFile}
+	return []string{tokenizerFile, configFile, specialFile, vocabFile, mergesFile, spieceFile}
 }
 
-// maxFile bounds what is read into memory; CLIP's tokenizer.json has 2.2 MB.
+// maxFile bounds what is read into memory; CLIP's tokenizer.json has 2.2 MB,
+// SigLIP 2's 34 MB.
 const maxFile = 256 << 20
 
-// Load reads the tokenizer of a model folder: tokenizer.json (WordPiece or
-// CLIP's BPE), or vocab.json with merges.txt (CLIP's BPE). contextLength 0
+// Load reads the tokenizer of a model folder: spiece.model (SigLIP's, also where
+// a tokenizer.json made from it is there), tokenizer.json (WordPiece, CLIP's or
+// SigLIP 2's BPE), or vocab.json with merges.txt (CLIP's BPE). contextLength 0
 // takes model_max_length of tokenizer_config.json. The error is
 // fs.ErrNotExist where there's no tokenizer.
 func Load(dir string, contextLength int) (Tokenizer, error) {
@@ -51,8 +54,8 @@ func Load(dir string, contextLength int) (Tokenizer, error) {
 			return nil, fmt.Errorf("load tokenizer: %w", err)
 		}
 	}
-	if files[tokenizerFile] == nil && (files[vocabFile] == nil || files[mergesFile] == nil) {
-		return nil, fmt.Errorf("load tokenizer: %s has neither %s nor %s with %s: %w", dir, tokenizerFile, vocabFile, mergesFile, fs.ErrNotExist)
+	if files[spieceFile] == nil && files[tokenizerFile] == nil && (files[vocabFile] == nil || files[mergesFile] == nil) {
+		return nil, fmt.Errorf("load tokenizer: %s has neither %s nor %s with %s nor %s: %w", dir, tokenizerFile, vocabFile, mergesFile, spieceFile, fs.ErrNotExist)
 	}
 	t, err := fromFiles(files, contextLength)
 	if err != nil {
@@ -74,14 +77,20 @@ func fromFiles(files map[string][]byte, contextLength int) (*tokenizer, error) {
 	if contextLength < 3 || contextLength > 1<<20 {
 		return nil, fmt.Errorf("context length %d: must be 3 to %d (0 takes model_max_length of %s)", contextLength, 1<<20, configFile)
 	}
-	if files[tokenizerFile] == nil {
-		if files[tokenizerFile], err = clipFile(files[vocabFile], files[mergesFile]); err != nil {
-			return nil, err
+	var t *tokenizer
+	if files[spieceFile] != nil {
+		if t, err = newSiglip(files[spieceFile], names); err != nil {
+			return nil, fmt.Errorf("%s: %w", spieceFile, err)
 		}
-	}
-	t, err := parse(files[tokenizerFile], names)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", tokenizerFile, err)
+	} else {
+		if files[tokenizerFile] == nil {
+			if files[tokenizerFile], err = clipFile(files[vocabFile], files[mergesFile]); err != nil {
+				return nil, err
+			}
+		}
+		if t, err = parse(files[tokenizerFile], names); err != nil {
+			return nil, fmt.Errorf("%s: %w", tokenizerFile, err)
+		}
 	}
 	t.context = contextLength
 	t.files = files
@@ -109,10 +118,14 @@ func (t *tokenizer) Save(dir string) error {
 	return nil
 }
 
-// names are the special tokens by role, from the two small files.
+// names are the special tokens by role, and the few settings, from the two
+// small files. Settings that aren't given are nil.
 type names struct {
 	bos, eos, pad, unk string
 	maxLength          int
+	added              map[string]int32 // added_tokens_decoder
+	lowercase          *bool            // do_lower_case
+	addBOS, addEOS     *bool            // add_bos_token, add_eos_token
 }
 
 func readNames(files map[string][]byte) (names, error) {
@@ -136,6 +149,20 @@ func readNames(files map[string][]byte) (names, error) {
 				*to = token
 			}
 		}
+		for key, to := range map[string]**bool{
+			"do_lower_case": &n.lowercase, "add_bos_token": &n.addBOS, "add_eos_token": &n.addEOS,
+		} {
+			if value, ok := raw[key]; ok {
+				if err := json.Unmarshal(value, to); err != nil {
+					return n, fmt.Errorf("%s: %s: %w", file, key, err)
+				}
+			}
+		}
+		if value, ok := raw["added_tokens_decoder"]; ok {
+			if err := n.readAdded(value); err != nil {
+				return n, fmt.Errorf("%s: added_tokens_decoder: %w", file, err)
+			}
+		}
 		if value, ok := raw["model_max_length"]; ok {
 			var f float64 // 1e30 stands for "no limit"
 			if json.Unmarshal(value, &f) == nil && f > 0 && f < 1<<20 {
@@ -144,6 +171,22 @@ func readNames(files map[string][]byte) (names, error) {
 		}
 	}
 	return n, nil
+}
+
+func (n *names) readAdded(raw json.RawMessage) error {
+	var byID map[int32]json.RawMessage
+	if err := json.Unmarshal(raw, &byID); err != nil {
+		return err
+	}
+	n.added = make(map[string]int32, len(byID))
+	for id, value := range byID {
+		token, err := tokenName(value)
+		if err != nil {
+			return fmt.Errorf("token %d: %w", id, err)
+		}
+		n.added[token] = id
+	}
+	return nil
 }
 
 // tokenName reads a token that is written as text or as {"content": …}.
@@ -167,13 +210,10 @@ func tokenName(raw json.RawMessage) (string, error) {
 // writeNames writes the context length into tokenizer_config.json and adds the
 // small files where they are missing.
 func (t *tokenizer) writeNames() error {
-	special := map[string]any{
-		"bos_token": t.tokens[t.bos], "eos_token": t.tokens[t.eos], "pad_token": t.tokens[t.pad],
-	}
-	if m, ok := t.model.(*wordPiece); ok {
-		special["unk_token"] = t.tokens[m.unk]
-	} else {
-		special["unk_token"] = t.tokens[t.eos] // as in CLIP
+	class, unk := t.model.class(t)
+	special := map[string]any{"eos_token": t.tokens[t.eos], "pad_token": t.tokens[t.pad], "unk_token": unk}
+	if t.bos >= 0 {
+		special["bos_token"] = t.tokens[t.bos]
 	}
 	if t.files[specialFile] == nil {
 		t.files[specialFile] = indented(special)
@@ -187,10 +227,7 @@ func (t *tokenizer) writeNames() error {
 		}
 	} else {
 		config = special
-		config["tokenizer_class"] = "PreTrainedTokenizerFast"
-		if _, ok := t.model.(*bpe); ok {
-			config["tokenizer_class"] = "CLIPTokenizerFast"
-		}
+		config["tokenizer_class"] = class
 		config["clean_up_tokenization_spaces"] = false
 	}
 	config["model_max_length"] = t.context

@@ -46,17 +46,24 @@ func parse(content []byte, n names) (*tokenizer, error) {
 	if err := json.Unmarshal(content, &file); err != nil {
 		return nil, err
 	}
-	t := &tokenizer{special: map[string]int32{}}
+	t := &tokenizer{special: map[string]int32{}, hidden: map[int32]bool{}}
 	var err error
 	if t.normalize, err = parseNormalizer(file.Normalizer); err != nil {
 		return nil, fmt.Errorf("normalizer: %w", err)
 	}
-	if t.words, err = parsePreTokenizer(file.PreTokenizer); err != nil {
-		return nil, fmt.Errorf("pre_tokenizer: %w", err)
-	}
 	vocab, err := parseModel(t, file.Model)
 	if err != nil {
 		return nil, fmt.Errorf("model: %w", err)
+	}
+	gemma, isGemma := t.model.(*fallbackBPE)
+	if isGemma {
+		err = checkGemmaPreTokenizer(file.PreTokenizer)
+		t.words, t.normalize = gemma.words, gemmaNormalizer(t.normalize, n)
+	} else {
+		t.words, err = parsePreTokenizer(file.PreTokenizer)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pre_tokenizer: %w", err)
 	}
 	for _, a := range file.AddedTokens {
 		if a.Content == "" {
@@ -72,6 +79,9 @@ func parse(content []byte, n names) (*tokenizer, error) {
 			return nil, fmt.Errorf("added_tokens: %w", err)
 		}
 		t.special[a.Content] = a.ID
+		if a.Special {
+			t.hidden[a.ID] = true
+		}
 		if a.Normalized {
 			if s := t.normalize(a.Content); s != "" {
 				t.normalized = append(t.normalized, specialToken{s, a.ID})
@@ -91,9 +101,17 @@ func parse(content []byte, n names) (*tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("post_processor: %w", err)
 	}
-	bos, eos = cmp.Or(bos, n.bos), cmp.Or(eos, n.eos)
+	if isGemma {
+		if bos, eos, err = gemmaEnds(bos, eos, n); err != nil {
+			return nil, err
+		}
+	} else {
+		bos, eos = cmp.Or(bos, n.bos), cmp.Or(eos, n.eos)
+	}
 	var ok bool
-	if t.bos, ok = find(bos); !ok {
+	if t.bos, ok = find(bos); bos == "" && isGemma {
+		t.bos = -1
+	} else if !ok {
 		return nil, fmt.Errorf("no start token: neither the post_processor nor bos_token of %s names one of the vocabulary (%q)", configFile, bos)
 	}
 	if t.eos, ok = find(eos); !ok {
@@ -106,17 +124,25 @@ func parse(content []byte, n names) (*tokenizer, error) {
 		t.pad = t.eos // as in CLIP
 	}
 	for token, id := range map[string]int32{bos: t.bos, eos: t.eos} {
+		if id < 0 {
+			continue // no bos
+		}
+		t.hidden[id] = true
 		if _, listed := t.special[token]; !listed {
 			t.special[token] = id
 			t.raw = append(t.raw, specialToken{token, id})
 		}
 	}
-	for _, list := range [][]specialToken{t.raw, t.normalized} {
-		slices.SortFunc(list, func(a, b specialToken) int {
-			return cmp.Or(cmp.Compare(len(b.text), len(a.text)), strings.Compare(a.text, b.text))
-		})
-	}
+	sortSpecial(t.raw)
+	sortSpecial(t.normalized)
 	return t, nil
+}
+
+// sortSpecial puts the longest first.
+func sortSpecial(list []specialToken) {
+	slices.SortFunc(list, func(a, b specialToken) int {
+		return cmp.Or(cmp.Compare(len(b.text), len(a.text)), strings.Compare(a.text, b.text))
+	})
 }
 
 // place records a token's text at its id.
@@ -185,12 +211,23 @@ func parseModel(t *tokenizer, raw json.RawMessage) (map[string]int32, error) {
 		}
 		t.model = newWordPiece(m.Vocab, prefix, unk, longest)
 	case "BPE":
-		if text(m.Prefix) != "" || m.Dropout != nil || m.Fallback || m.NoMerges {
-			return nil, errors.New("continuing_subword_prefix, dropout, byte_fallback and ignore_merges aren't supported in BPE")
+		if text(m.Prefix) != "" || m.Dropout != nil || m.NoMerges {
+			return nil, errors.New("continuing_subword_prefix, dropout and ignore_merges aren't supported in BPE")
 		}
 		merges, err := parseMerges(m.Merges)
 		if err != nil {
 			return nil, fmt.Errorf("merges: %w", err)
+		}
+		if m.Fallback {
+			if text(m.Suffix) != "" {
+				return nil, errors.New("byte_fallback with end_of_word_suffix isn't supported")
+			}
+			b, err := newFallbackBPE(m.Vocab, merges, text(m.Unk))
+			if err != nil {
+				return nil, err
+			}
+			t.model = b
+			break
 		}
 		b, err := newBPE(m.Vocab, merges, text(m.Suffix), unk)
 		if err != nil {
@@ -198,7 +235,7 @@ func parseModel(t *tokenizer, raw json.RawMessage) (map[string]int32, error) {
 		}
 		t.model = b
 	default:
-		return nil, fmt.Errorf("type %q: only WordPiece and CLIP's BPE are supported", m.Type)
+		return nil, fmt.Errorf("type %q: only WordPiece, CLIP's BPE and SigLIP 2's are supported in tokenizer.json, and SigLIP's Unigram in %s", m.Type, spieceFile)
 	}
 	return m.Vocab, nil
 }
@@ -360,7 +397,29 @@ func parsePreTokenizer(raw json.RawMessage) (func(string, func(string)), error) 
 	return nil, fmt.Errorf("type %q isn't supported", p.Type)
 }
 
-// parsePostProcessor finds the tokens that are put around a single text.
+// checkGemmaPreTokenizer wants none, or Gemma's Split at spaces, of which its
+// normalizer leaves none.
+func checkGemmaPreTokenizer(raw json.RawMessage) error {
+	if absent(raw) {
+		return nil
+	}
+	var p struct {
+		Type     string  `json:"type"`
+		Pattern  pattern `json:"pattern"`
+		Behavior string  `json:"behavior"`
+		Invert   bool    `json:"invert"`
+	}
+	if err := json.Unmarshal(raw, &p); err != nil {
+		return err
+	}
+	if p.Type != "Split" || p.Pattern.String == nil || *p.Pattern.String != " " || p.Behavior != "MergedWithPrevious" || p.Invert {
+		return fmt.Errorf("type %q isn't Gemma's Split at spaces", p.Type)
+	}
+	return nil
+}
+
+// parsePostProcessor finds the tokens that are put around a single text; "" for
+// one that isn't.
 func parsePostProcessor(raw json.RawMessage) (bos, eos string, err error) {
 	if absent(raw) {
 		return "", "", nil
@@ -393,7 +452,10 @@ func parsePostProcessor(raw json.RawMessage) (bos, eos string, err error) {
 		if len(s) == 3 && s[0].SpecialToken != nil && s[1].Sequence != nil && s[2].SpecialToken != nil {
 			return s[0].SpecialToken.ID, s[2].SpecialToken.ID, nil
 		}
-		return "", "", errors.New("single must be one token, the text, one token")
+		if len(s) == 2 && s[0].Sequence != nil && s[1].SpecialToken != nil {
+			return "", s[1].SpecialToken.ID, nil
+		}
+		return "", "", errors.New("single must be one token, the text, one token, or without the first")
 	}
 	return "", "", fmt.Errorf("type %q isn't supported", p.Type)
 }

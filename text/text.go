@@ -1,17 +1,18 @@
 // Package text turns texts into token ids and back.
 //
-// Two families of tokenizers are read and written in Hugging Face's form:
-// WordPiece (the small models that are trained here, [TrainWordPiece]) and
-// CLIP's byte-level BPE. Both give the ids that Hugging Face's fast tokenizers
-// give. OpenAI's and open_clip's own tokenizer also cleans the text, which Hugging
-// Face's doesn't: [OpenCLIP]. scripts/golden makes the files that the tests
-// compare with. Characters newer than their Unicode tables (rare scripts) may
-// differ.
+// Four families of tokenizers are read and written in Hugging Face's form:
+// WordPiece (the small models that are trained here, [TrainWordPiece]), CLIP's
+// byte-level BPE, SigLIP's SentencePiece unigram model and SigLIP 2's BPE with
+// byte fallback. They give the ids that Hugging Face's tokenizers give. OpenAI's
+// and open_clip's own tokenizer also cleans the text, which Hugging Face's
+// doesn't: [OpenCLIP]. scripts/golden makes the files that the tests compare
+// with. Characters newer than their Unicode tables (rare scripts) may differ.
 //
 // gomlx/go-huggingface reads these files too, but not CLIP's
 // tokenizer_config.json, differs in 2 of our 91 golden texts (invisible
 // characters, İ) and is 17 to 140 times as slow (v0.4.0), which counts where
-// texts are drawn and encoded anew in every step.
+// texts are drawn and encoded anew in every step. Of SigLIP's it lacks the
+// search for the best pieces, precompiled_charsmap and byte fallback.
 package text
 
 import (
@@ -24,18 +25,20 @@ import (
 // Tokenizer is safe for concurrent use.
 type Tokenizer interface {
 	// Encode gives bos … eos, at most ContextLength ids; a longer text is cut
-	// before eos. It isn't padded. The result is the caller's.
+	// before eos. It isn't padded. SigLIP's tokenizers have no bos. The result
+	// is the caller's.
 	Encode(s string) []int32
 	// Decode gives readable text without the special tokens.
 	Decode(ids []int32) string
 	ContextLength() int
 	// VocabSize is the largest id + 1: the rows of the embedding table.
 	VocabSize() int
-	BOS() int32
+	BOS() int32 // −1: there is none
 	EOS() int32
 	Pad() int32
 	// Save writes tokenizer.json, tokenizer_config.json and
-	// special_tokens_map.json (for BPE also vocab.json and merges.txt).
+	// special_tokens_map.json (for BPE also vocab.json and merges.txt, for
+	// SentencePiece spiece.model).
 	Save(dir string) error
 }
 
@@ -54,11 +57,16 @@ type model interface {
 	// decode joins the pieces' texts into readable text.
 	decode(pieces []string) string
 	kind() string
+	// class is the tokenizer's in transformers, unk its token for what it can't
+	// write.
+	class(t *tokenizer) (class, unk string)
 }
 
 // tokenizer is a pipeline as in Hugging Face's tokenizers: special tokens are
 // cut out, the rest is normalized, split into words, and words into pieces.
 type tokenizer struct {
+	// prepare changes a text before special tokens are cut out; nil: as it is.
+	prepare   func(string) string
 	normalize func(string) string
 	// words calls yield with each word of a normalized text.
 	words func(s string, yield func(word string))
@@ -66,10 +74,12 @@ type tokenizer struct {
 
 	tokens  []string // by id; "" where there is none
 	special map[string]int32
+	hidden  map[int32]bool // ids that Decode leaves out
 	// raw are the special tokens that are looked for in the text as it is,
 	// normalized those that are looked for after normalization.
 	raw, normalized []specialToken
-	bos, eos, pad   int32
+	bos, eos, pad   int32 // bos is −1 where there is none
+	oneEOS          bool  // a text that ends in eos gets no other
 	context         int
 	files           map[string][]byte // for Save
 
@@ -89,9 +99,14 @@ type specialToken struct {
 }
 
 func (t *tokenizer) Encode(s string) []int32 {
-	ids := make([]int32, 1, min(t.context, 2+len(s)/2+1))
-	ids[0] = t.bos
+	ids := make([]int32, 0, min(t.context, 2+len(s)/2+1))
+	if t.bos >= 0 {
+		ids = append(ids, t.bos)
+	}
 	limit := t.context - 1
+	if t.prepare != nil {
+		s = t.prepare(s)
+	}
 	ids = splitSpecial(ids, s, limit, t.raw, func(ids []int32, s string) []int32 {
 		s = t.normalize(strings.ToValidUTF8(s, "\uFFFD"))
 		return splitSpecial(ids, s, limit, t.normalized, func(ids []int32, s string) []int32 {
@@ -100,6 +115,9 @@ func (t *tokenizer) Encode(s string) []int32 {
 	})
 	if len(ids) > limit {
 		ids = ids[:limit]
+	}
+	if n := len(ids); t.oneEOS && n > 0 && ids[n-1] == t.eos {
+		return ids
 	}
 	return append(ids, t.eos)
 }
@@ -155,11 +173,9 @@ func (t *tokenizer) Decode(ids []int32) string {
 		if id < 0 || int(id) >= len(t.tokens) {
 			continue
 		}
-		token := t.tokens[id]
-		if _, special := t.special[token]; special || token == "" {
-			continue
+		if token := t.tokens[id]; token != "" && !t.hidden[id] {
+			pieces = append(pieces, token)
 		}
-		pieces = append(pieces, token)
 	}
 	return t.model.decode(pieces)
 }

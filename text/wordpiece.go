@@ -42,6 +42,10 @@ func newWordPiece(vocab map[string]int32, prefix string, unk int32, maxWord int)
 
 func (m *wordPiece) kind() string { return "WordPiece" }
 
+func (m *wordPiece) class(t *tokenizer) (class, unk string) {
+	return "PreTrainedTokenizerFast", t.tokens[m.unk]
+}
+
 func (m *wordPiece) pieces(ids []int32, word string) []int32 {
 	if utf8.RuneCountInString(word) > m.maxWord {
 		return append(ids, m.unk)

@@ -27,6 +27,8 @@ var gradientCases = []struct {
 	{"Tanh", [][]int{{4}}, func(x []*Tensor) *Tensor { return x[0].Tanh() }},
 	{"ReLU", [][]int{{6}}, func(x []*Tensor) *Tensor { return x[0].ReLU() }},
 	{"GELU", [][]int{{6}}, func(x []*Tensor) *Tensor { return x[0].GELU() }},
+	{"GELUTanh", [][]int{{6}}, func(x []*Tensor) *Tensor { return x[0].GELUTanh() }},
+	{"LogSigmoid", [][]int{{6}}, func(x []*Tensor) *Tensor { return x[0].LogSigmoid() }},
 	{"QuickGELU", [][]int{{6}}, func(x []*Tensor) *Tensor { return x[0].QuickGELU() }},
 	{"MaskedFill", [][]int{{2, 2}}, func(x []*Tensor) *Tensor {
 		return x[0].MaskedFill(From(CPU, []int64{1, 0, 0, 1}, 2, 2).EqScalar(1), -5)

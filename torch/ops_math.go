@@ -35,6 +35,10 @@ func (t *Tensor) ReLU() *Tensor { return call1("aten::relu", t) }
 // GELU is t·Φ(t), the exact form (erf).
 func (t *Tensor) GELU() *Tensor { return call1("aten::gelu", t) }
 
+// GELUTanh is GELU's approximation by tanh (Hendrycks & Gimpel 2016, §2), to
+// which Hugging Face gives the name "gelu_pytorch_tanh".
+func (t *Tensor) GELUTanh() *Tensor { return call1("aten::gelu", t, "tanh") }
+
 // QuickGELU is t·σ(1.702 t), the activation of OpenAI's weights
 // (openai/CLIP, model.py), as SiLU(1.702 t)/1.702, which keeps fewer
 // intermediates for the gradient.
@@ -97,6 +101,9 @@ func (t *Tensor) Softmax(dim int) *Tensor { return call1("aten::softmax.int", t,
 
 // LogSoftmax is the logarithm of Softmax, computed stably.
 func (t *Tensor) LogSoftmax(dim int) *Tensor { return call1("aten::log_softmax.int", t, dim) }
+
+// LogSigmoid is log σ(t), computed stably.
+func (t *Tensor) LogSigmoid() *Tensor { return call1("aten::log_sigmoid", t) }
 
 // AllFinite tells whether no element is NaN or infinite.
 func (t *Tensor) AllFinite() bool {
