@@ -96,7 +96,13 @@ fuzz: ## run every fuzz target for FUZZTIME
 bench: ## run the benchmarks
 	$(GO) test -run='^$$' -bench=. -benchmem $(PKG)
 
+golden: ## write the golden files anew with transformers, open_clip and Pillow (needs Debian's python3-torch)
+	@scripts/golden/run.sh golden
+
+parity: build ## let transformers and open_clip load what arf writes; measured errors → build/parity.json
+	@scripts/golden/run.sh parity
+
 clean: ## remove what was built; data and runs stay
 	rm -rf bin build/shim $(ENGINE)
 
-.PHONY: help setup engine build demo results test test-go lint fuzz bench clean
+.PHONY: help setup engine build demo results test test-go lint fuzz bench golden parity clean

@@ -1,6 +1,7 @@
 package clip
 
 import (
+	"encoding/json"
 	"maps"
 	"math"
 	"os"
@@ -67,7 +68,11 @@ func TestParityFeatures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			eos, err := strconv.Atoi(metadata["eos"])
+			var about struct{ Layout, EOS string }
+			if err := json.Unmarshal([]byte(metadata["golden"]), &about); err != nil {
+				t.Fatal(err)
+			}
+			eos, err := strconv.Atoi(about.EOS)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -75,8 +80,8 @@ func TestParityFeatures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := string(m.Source.Layout); got != metadata["layout"] {
-				t.Errorf("layout %s, want %s", got, metadata["layout"])
+			if got := string(m.Source.Layout); got != about.Layout {
+				t.Errorf("layout %s, want %s", got, about.Layout)
 			}
 			trainable := m.Trainable()
 			for _, p := range trainable {

@@ -99,10 +99,11 @@ const (
 	SourceWebDataset  SourceType = "webdataset"   // tars of key.jpg, key.txt, key.json, key.cls; also clip_benchmark's folders
 	SourceCoOp        SourceType = "coop"         // split_zhou_<Name>.json
 	SourceParquet     SourceType = "parquet"      // Hugging Face's Parquet files
+	SourceImages      SourceType = "images"       // images without classes, captions beside them
 )
 
 func (SourceType) choices() []string {
-	return []string{"", "image-folder", "csv", "webdataset", "coop", "parquet"}
+	return []string{"", "image-folder", "csv", "webdataset", "coop", "parquet", "images"}
 }
 
 // Half is a half of the classes, as in CoOp's base-to-new experiments.

@@ -132,8 +132,9 @@ type Eval struct {
 	WiseAlphas []float64 `yaml:"wise_alphas"` // WiSE-FT: shares of the finetuned weights, 0 = pretrained; empty = none
 }
 
-// Suite is one labelled test set.
+// Suite is one labelled test set, or with Suite all those of a published one.
 type Suite struct {
+	Suite     string `yaml:"suite"` // a published suite (arf eval --list), whose test sets lie below source.path; empty = one test set
 	Name      string `yaml:"name"`
 	Role      Role   `yaml:"role"` // shifts and zero-shot suites are averaged by role
 	Source    Source `yaml:"source"`

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -102,6 +103,10 @@ func (v *validator) eval(c *Config) {
 	names := map[string]bool{}
 	for i, s := range e.Suites {
 		key := fmt.Sprintf("eval.suites[%d]", i)
+		if s.Suite != "" {
+			v.published(key, s)
+			continue
+		}
 		v.check(nameForm.MatchString(s.Name), key+".name", "%q can't name a result file; use letters, digits, dot, dash and underscore", s.Name)
 		v.check(!names[s.Name], key+".name", "%q is taken by an earlier suite; give each its own name", s.Name)
 		v.check(s.Name != SuiteValidation && s.Name != "drift", key+".name", "%q is the name of another result; choose another", s.Name)
@@ -110,6 +115,18 @@ func (v *validator) eval(c *Config) {
 		v.required(key+".source", s.Source, "the suite's labelled images")
 		v.templates(key+".templates", s.Templates)
 	}
+}
+
+// published checks a suite that brings its test sets along.
+func (v *validator) published(key string, s Suite) {
+	v.required(key+".source", s.Source, "the folder that the suite's test sets lie in")
+	v.templates(key+".templates", s.Templates)
+	v.check(s.Name == "", key+".name", "is given beside suite; leave it out, as the test sets of %s have names of their own", s.Suite)
+	v.check(s.Role == "", key+".role", "is given beside suite; leave it out, as the test sets of %s have roles of their own", s.Suite)
+	v.check(s.Classes.IsZero(), key+".classes", "is given beside suite; leave it out, as the test sets of %s have classes of their own", s.Suite)
+	v.check(s.ClassMask.IsZero(), key+".class_mask", "is given beside suite; leave it out, as the test sets of %s have masks of their own", s.Suite)
+	alone := Source{Path: s.Source.Path, Limit: s.Source.Limit}
+	v.check(reflect.DeepEqual(s.Source, alone), key+".source", "has more than path and limit, which is all that suite %s takes", s.Suite)
 }
 
 // validator gathers mistakes.
@@ -175,7 +192,10 @@ func (v *validator) source(key string, s Source) {
 	default:
 		v.check(len(s.Weights) == parts, key+".weights", "has %d numbers for the %d sources of path; give one each", len(s.Weights), parts)
 	}
-	if s.Split != "" && slices.Contains([]SourceType{SourceImageFolder, SourceCSV}, s.Type) {
+	if len(s.Weights) > 0 && (s.Limit > 0 || s.Shots > 0) {
+		v.check(false, key+".weights", "can't go with limit or shots, which choose samples without regard to them; leave one out")
+	}
+	if s.Split != "" && slices.Contains([]SourceType{SourceImageFolder, SourceCSV, SourceImages}, s.Type) {
 		v.check(false, key+".split", "is %q, but type %s has no splits; leave it out and give the split's own path", s.Split, s.Type)
 	}
 	v.check(len([]rune(s.Separator)) <= 1 || s.Separator == "tab", key+".separator", `%q is more than one character; give one, such as ";", or tab`, s.Separator)

@@ -109,3 +109,14 @@ func FewShot(d Dataset, n int, seed uint64) (Dataset, error) {
 	slices.Sort(chosen)
 	return Subset(d, chosen)
 }
+
+// HasTexts reports whether any sample has a text. It reads descriptions up to
+// the first that has.
+func HasTexts(d Dataset) bool {
+	for i := range d.Len() {
+		if s, err := Describe(d, i); err == nil && s.Text != "" {
+			return true
+		}
+	}
+	return false
+}

@@ -51,20 +51,21 @@ const (
 	WebDataset  = "webdataset"
 	CoOp        = "coop"
 	Parquet     = "parquet"
+	LooseImages = "images"
 )
 
-var types = []string{ImageFolder, CSV, WebDataset, CoOp, Parquet}
+var types = []string{ImageFolder, CSV, WebDataset, CoOp, Parquet, LooseImages}
 
 // Source says where samples are. Only Path is needed.
 type Source struct {
-	// Type is "image-folder", "csv", "webdataset", "coop" or "parquet"; ""
-	// guesses from Path.
+	// Type is "image-folder", "csv", "webdataset", "coop", "parquet" or "images";
+	// "" guesses from Path.
 	Type string `yaml:"type,omitempty" json:"type,omitempty"`
 	// Path is a folder with a folder of images for each class; a CSV or TSV
 	// file with a header; tars or Hugging Face's Parquet files: one, a folder of
 	// them, a glob, or a range as in "pool/{00000..00009}.tar"; a folder in
-	// clip_benchmark's layout; or CoOp's split_zhou_<Name>.json. Several of them
-	// are joined by "::".
+	// clip_benchmark's layout; CoOp's split_zhou_<Name>.json; or a folder of
+	// images without classes. Several of them are joined by "::".
 	Path string `yaml:"path" json:"path"`
 	// Weights say how often an epoch draws each part of a Path with "::", see
 	// [Mix]; none is once each.
@@ -155,7 +156,7 @@ func openOne(source Source) (d Dataset, err error) {
 	if kind == "" {
 		kind = guess(source)
 	}
-	if source.Split != "" && (kind == ImageFolder || kind == CSV) {
+	if source.Split != "" && (kind == ImageFolder || kind == CSV || kind == LooseImages) {
 		return nil, fmt.Errorf("split %q: a source of type %s has no splits; give the split's own path", source.Split, kind)
 	}
 	switch kind {
@@ -169,6 +170,8 @@ func openOne(source Source) (d Dataset, err error) {
 		d, err = openCoOp(source)
 	case Parquet:
 		d, err = openParquet(source)
+	case LooseImages:
+		d, err = openImages(source)
 	default:
 		err = fmt.Errorf("type %q: must be one of %s", kind, strings.Join(types, ", "))
 	}
@@ -216,6 +219,8 @@ func guess(source Source) string {
 		return WebDataset
 	case holds(path, "*.parquet") || holds(path, "data/*.parquet") || source.Split != "" && holds(path, "*/*.parquet"):
 		return Parquet
+	case len(source.Classes) == 0 && looseImages(path):
+		return LooseImages
 	}
 	return ImageFolder
 }
@@ -338,5 +343,5 @@ func readImage(path string) ([]byte, error) {
 
 var imageExtensions = map[string]bool{
 	".png": true, ".jpg": true, ".jpeg": true, ".jpe": true, ".jfif": true, ".webp": true,
-	".avif": true, ".heic": true, ".heif": true,
+	".avif": true, ".heic": true, ".heif": true, ".gif": true, ".bmp": true, ".tif": true, ".tiff": true,
 }

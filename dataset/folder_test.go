@@ -65,7 +65,7 @@ func TestFolderClasses(t *testing.T) {
 		"missing class": {Source{Path: root, Classes: []string{"fox", "dog", "yak", "cat"}}, []string{`"yak"`, "allow_missing_classes"}},
 		"extra class":   {Source{Path: root, Classes: []string{"fox", "dog"}}, []string{`"cat"`, "2 expected"}},
 		"double class":  {Source{Path: root, Classes: []string{"fox", "fox"}}, []string{"twice"}},
-		"loose images":  {Source{Path: tree(t, map[string]string{"a.png": "", "b.jpg": ""})}, []string{"2 images but no class folders", "CSV"}},
+		"loose images":  {Source{Type: ImageFolder, Path: tree(t, map[string]string{"a.png": "", "b.jpg": ""})}, []string{"2 images but no class folders", "CSV"}},
 		"nothing":       {Source{Path: t.TempDir()}, []string{"no class folders"}},
 		"all empty":     {Source{Path: tree(t, map[string]string{"a/": "", "b/": ""}), AllowMissing: true}, []string{"no samples"}},
 		"no folder":     {Source{Path: filepath.Join(root, "none")}, []string{"none", "no such file"}},

@@ -181,9 +181,9 @@ func (f *parquetFile) readFacts(group int) (*factsBlock, int64, error) {
 		}),
 	)
 	if c.text != nil && err == nil {
-		list := c.text.MaxRepetitionLevel() > 0
+		several := c.text.MaxRepetitionLevel() > 0
 		err = text(c.text, func(r *parquetRow, s string) {
-			if !list {
+			if !several {
 				r.text = s
 			} else if s = strings.TrimSpace(s); s != "" {
 				r.texts = append(r.texts, s)

@@ -108,7 +108,11 @@ func TestRetrievalEqualsCLIPBenchmarks(t *testing.T) {
 		}
 		return out
 	}
-	m, err := recallOfCaptions(t.Context(), torch.CPU, flat(g.Images), flat(g.Texts), g.ImageOf, len(g.Images[0]))
+	var textOf []int
+	for i := range g.Texts {
+		textOf = append(textOf, i)
+	}
+	m, err := recallOfCaptions(t.Context(), torch.CPU, flat(g.Images), flat(g.Texts), textOf, g.ImageOf, len(g.Images[0]))
 	if err != nil {
 		t.Fatal(err)
 	}

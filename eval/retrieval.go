@@ -86,8 +86,9 @@ func (r *RetrievalResult) Save(path string) error { return save(path, r) }
 
 // Retrieve ranks all captions for each image and all images for each caption by
 // cosine (CLIP_benchmark, zeroshot_retrieval: recall@k of an image is 1 if any of
-// its captions is among the first k). What ties with the right answer counts as
-// before it.
+// its captions is among the first k). Among equal scores, as of one caption of
+// two images, the order counts as drawn at random: a recall is then the
+// probability, where clip_benchmark takes any order.
 func Retrieve(ctx context.Context, model *clip.Model, set Captions, o Options) (*RetrievalResult, error) {
 	r := &RetrievalResult{
 		Dataset: set.Name, Task: "zeroshot_retrieval", Language: "en", Role: set.Role, MainMetric: "text_retrieval_recall@1",
@@ -120,8 +121,9 @@ func (r *RetrievalResult) measure(ctx context.Context, model *clip.Model, set Ca
 		return err
 	}
 	var images []float32
-	var texts []string
-	var imageOf []int // of a caption
+	var texts []string // different ones
+	number := map[string]int{}
+	var textOf, imageOf []int // of a caption
 	for batch, err := range loader.Batches(ctx) {
 		if err != nil {
 			return err
@@ -133,7 +135,11 @@ func (r *RetrievalResult) measure(ctx context.Context, model *clip.Model, set Ca
 		images = append(images, f...)
 		for _, i := range batch.Index {
 			for _, t := range captions[i] {
-				texts, imageOf = append(texts, t), append(imageOf, r.Images)
+				if _, known := number[t]; !known {
+					number[t] = len(texts)
+					texts = append(texts, t)
+				}
+				textOf, imageOf = append(textOf, number[t]), append(imageOf, r.Images)
 			}
 			r.Images++
 		}
@@ -142,7 +148,7 @@ func (r *RetrievalResult) measure(ctx context.Context, model *clip.Model, set Ca
 		}
 		batch.Release()
 	}
-	r.Texts, r.Broken = len(texts), r.Broken+loader.Broken().Count
+	r.Texts, r.Broken = len(textOf), r.Broken+loader.Broken().Count
 	if r.Images == 0 {
 		return errors.New("none of its images could be decoded")
 	}
@@ -150,7 +156,7 @@ func (r *RetrievalResult) measure(ctx context.Context, model *clip.Model, set Ca
 	if err != nil {
 		return fmt.Errorf("captions: %w", err)
 	}
-	r.Metrics, err = recallOfCaptions(ctx, model.Device(), images, features, imageOf, model.Config.EmbedDim)
+	r.Metrics, err = recallOfCaptions(ctx, model.Device(), images, features, textOf, imageOf, model.Config.EmbedDim)
 	if o.Progress != nil {
 		o.Progress(data.Len(), data.Len())
 	}
@@ -187,45 +193,77 @@ func (r *RetrievalResult) group(set Captions) (rows []int, captions [][]string) 
 	return rows, captions
 }
 
-// recallOfCaptions takes features of images [n, dim] and captions [m, dim], where
-// caption j belongs to image imageOf[j].
-func recallOfCaptions(ctx context.Context, device torch.Device, images, captions []float32, imageOf []int, dim int) (m RetrievalMetrics, err error) {
+// recallOfCaptions takes features of images [n, dim] and texts [m, dim]; caption
+// j is text textOf[j] and belongs to image imageOf[j].
+func recallOfCaptions(ctx context.Context, device torch.Device, images, texts []float32, textOf, imageOf []int, dim int) (m RetrievalMetrics, err error) {
 	defer torch.Catch(&err)
 	n := len(images) / dim
-	captionsOf := make([][]int, n)
+	captionsOf, captionsWith := make([][]int, n), make([][]int, len(texts)/dim)
 	for j, i := range imageOf {
 		captionsOf[i] = append(captionsOf[i], j)
+		captionsWith[textOf[j]] = append(captionsWith[textOf[j]], j)
 	}
-	var image, text [3]int
-	err = eachRow(ctx, device, captions, images, dim, func(j int, scores []float32) {
-		own, rank := scores[imageOf[j]], -1 // itself
-		for _, s := range scores {
-			if s >= own {
-				rank++
+	err = eachRow(ctx, device, texts, images, dim, func(t int, scores []float32) {
+		for _, j := range captionsWith[t] {
+			own := rank{own: scores[imageOf[j]]}
+			for i, s := range scores {
+				own.add(s, i == imageOf[j])
 			}
+			own.count(&m.Image)
 		}
-		count(&image, rank)
 	})
 	if err != nil {
 		return m, err
 	}
-	err = eachRow(ctx, device, images, captions, dim, func(i int, scores []float32) {
-		own := scores[captionsOf[i][0]]
+	err = eachRow(ctx, device, images, texts, dim, func(i int, scores []float32) {
+		best := scores[textOf[captionsOf[i][0]]]
 		for _, j := range captionsOf[i] {
-			own = max(own, scores[j])
+			best = max(best, scores[textOf[j]])
 		}
-		rank := 0
-		for j, s := range scores {
-			if s >= own && imageOf[j] != i {
-				rank++
-			}
+		own := rank{own: best}
+		for j, t := range textOf {
+			own.add(scores[t], imageOf[j] == i)
 		}
-		count(&text, rank)
+		own.count(&m.Text)
 	})
 	for k := range RecallAt {
-		m.Image[k], m.Text[k] = float64(image[k])/float64(len(imageOf)), float64(text[k])/float64(n)
+		m.Image[k] /= float64(len(imageOf))
+		m.Text[k] /= float64(n)
 	}
 	return m, err
+}
+
+// rank is the place of right answers with the score own.
+type rank struct {
+	own                  float32
+	before, right, wrong int // wrong ones above own; those of equal score
+}
+
+func (r *rank) add(score float32, right bool) {
+	switch {
+	case right && score == r.own:
+		r.right++
+	case right:
+	case score > r.own:
+		r.before++
+	case score == r.own:
+		r.wrong++
+	}
+}
+
+// count adds the probability of a right answer among the first k.
+func (r *rank) count(recall *[3]float64) {
+	for i, k := range RecallAt {
+		left := k - r.before // places for those of equal score
+		if left <= 0 {
+			continue
+		}
+		missed := 1.0 // all of them go to wrong ones
+		for d := range min(left, r.wrong+1) {
+			missed *= float64(r.wrong-d) / float64(r.wrong+r.right-d)
+		}
+		recall[i] += 1 - missed
+	}
 }
 
 func precisionName(d torch.DType) string {

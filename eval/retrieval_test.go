@@ -1,9 +1,12 @@
 package eval
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,7 +42,7 @@ func captioned(t *testing.T, n int) (table string, captions [][]string) {
 	return table, captions
 }
 
-// Every rank worked out by plain loops; ties count against.
+// Every rank worked out by plain loops, over many random orders of what ties.
 func TestRetrieveEqualsPlainLoops(t *testing.T) {
 	const seed = 5
 	table, captions := captioned(t, 17)
@@ -62,40 +65,45 @@ func TestRetrieveEqualsPlainLoops(t *testing.T) {
 		pictures = append(pictures, image)
 	}
 	s := scores(t, pictures, texts, seed)
-	// Equal captions have equal features, up to rounding.
-	ahead := func(other, own float64) bool { return other > own-1e-6 }
+	rng := rand.New(rand.NewPCG(1, 2))
+	// first tells whether a right answer is among the first n, in one order.
+	first := func(scores []float64, right func(int) bool, n int) float64 {
+		order := rng.Perm(len(scores))
+		// Equal captions have equal features, up to rounding.
+		slices.SortStableFunc(order, func(a, b int) int {
+			if math.Abs(scores[a]-scores[b]) < 1e-6 {
+				return 0
+			}
+			return cmp.Compare(scores[b], scores[a])
+		})
+		if slices.ContainsFunc(order[:n], right) {
+			return 1
+		}
+		return 0
+	}
+	const orders = 1000
 	for k, n := range RecallAt {
 		var image, text float64
-		for j, i := range imageOf {
-			rank := 0
-			for other := range s {
-				if other != i && ahead(s[other][j], s[i][j]) {
-					rank++
+		for range orders {
+			for j, i := range imageOf {
+				column := make([]float64, len(s))
+				for other := range s {
+					column[other] = s[other][j]
 				}
+				image += first(column, func(other int) bool { return other == i }, n)
 			}
-			if rank < n {
-				image++
+			for i := range s {
+				text += first(s[i], func(j int) bool { return imageOf[j] == i }, n)
 			}
 		}
-		for i := range s {
-			best := -2.0
-			for j, own := range imageOf {
-				if own == i {
-					best = max(best, s[i][j])
-				}
-			}
-			rank := 0
-			for j, own := range imageOf {
-				if own != i && ahead(s[i][j], best) {
-					rank++
-				}
-			}
-			if rank < n {
-				text++
+		near := func(what string, got, want float64) {
+			t.Helper()
+			if math.Abs(got-want) > 0.02 {
+				t.Errorf("%s @%d is %v, want %v", what, n, got, want)
 			}
 		}
-		nearly(t, fmt.Sprintf("image retrieval @%d", n), r.Metrics.Image[k], image/float64(len(texts)))
-		nearly(t, fmt.Sprintf("text retrieval @%d", n), r.Metrics.Text[k], text/float64(len(s)))
+		near("image retrieval", r.Metrics.Image[k], image/orders/float64(len(texts)))
+		near("text retrieval", r.Metrics.Text[k], text/orders/float64(len(s)))
 	}
 	if r.Images != 17 || r.Texts != len(texts) || r.Metrics.Text[2] == 0 || r.Metrics.Image[0] == 1 {
 		t.Errorf("%+v", r)
@@ -118,6 +126,29 @@ func TestRetrieveEqualsPlainLoops(t *testing.T) {
 	}
 	if err := json.Unmarshal(data, &keys); err != nil || keys.Task != "zeroshot_retrieval" || len(keys.Metrics) != 6 {
 		t.Errorf("%s, %v", data, err)
+	}
+}
+
+// Among n wrong and p right answers of equal score, k places.
+func TestTies(t *testing.T) {
+	for _, c := range []struct {
+		r    rank
+		want [3]float64
+	}{
+		{rank{right: 1}, [3]float64{1, 1, 1}},
+		{rank{right: 1, wrong: 1}, [3]float64{0.5, 1, 1}},
+		{rank{right: 1, wrong: 9}, [3]float64{0.1, 0.5, 1}},
+		{rank{right: 2, wrong: 8, before: 1}, [3]float64{0, 1 - 8.0/10*7/9*6/8*5/7, 1 - 0.0}},
+		{rank{right: 1, before: 4}, [3]float64{0, 1, 1}},
+		{rank{right: 1, before: 5}, [3]float64{0, 0, 1}},
+		{rank{right: 1, before: 10}, [3]float64{}},
+		{rank{right: 3, wrong: 100}, [3]float64{3.0 / 103, 1 - 100.0*99*98*97*96/(103*102*101*100*99), 1 - 93.0*92*91/(103*102*101)}},
+	} {
+		var got [3]float64
+		c.r.count(&got)
+		for k := range got {
+			nearly(t, fmt.Sprintf("%+v @%d", c.r, RecallAt[k]), got[k], c.want[k])
+		}
 	}
 }
 

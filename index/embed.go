@@ -5,14 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"strconv"
 
 	"arf/dataset"
 	"arf/imaging"
-	"arf/internal/parquetfile"
 )
 
 // Encoder computes features of length 1.
@@ -155,7 +153,7 @@ type writer struct {
 
 // path is a shard's file, numbered as clip-retrieval does.
 func (w *writer) path(name string, shard int, ext string) string {
-	digits := int(math.Log10(float64(w.shards))) + 1
+	digits := len(strconv.Itoa(w.shards)) // ⌊log10⌋ + 1
 	return filepath.Join(w.dir, name, fmt.Sprintf("%s_%0*d%s", name, digits, shard, ext))
 }
 
@@ -301,7 +299,7 @@ func (w *writer) flush(shard int) error {
 			return err
 		}
 	}
-	if err := parquetfile.Write(w.path("metadata", shard, ".parquet"), w.rows); err != nil {
+	if err := writeRows(w.path("metadata", shard, ".parquet"), w.rows); err != nil {
 		return err
 	}
 	w.images, w.texts, w.rows = w.images[:0], w.texts[:0], w.rows[:0]

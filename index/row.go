@@ -27,6 +27,9 @@ type Row struct {
 	// 16×16 grey values; see PrintOf.
 	PixelHash []byte `parquet:"pixel_sha256"`
 	Print     []byte `parquet:"print"`
+	// Meta is more that the source says of the sample. Each name is a column of
+	// texts, null where a sample lacks it; Rows doesn't read them back.
+	Meta map[string]string `parquet:"-"`
 }
 
 func rowOf(s dataset.Sample, number int, pixels []uint8, size int) Row {
@@ -34,7 +37,7 @@ func rowOf(s dataset.Sample, number int, pixels []uint8, size int) Row {
 	return Row{
 		Key: s.Key, Caption: s.Text, Texts: s.Texts, Class: s.Class,
 		Set: s.Meta["set"], License: s.Meta["license"], URL: s.Meta["url"],
-		Number: int64(number) + 1, PixelHash: hash[:], Print: PrintOf(pixels, size),
+		Number: int64(number) + 1, PixelHash: hash[:], Print: PrintOf(pixels, size), Meta: s.Meta,
 	}
 }
 

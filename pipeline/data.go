@@ -56,7 +56,7 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 		d.classes = dataset.Classes(d.finetune)
 	}
 	if len(d.classes) == 0 {
-		return nil, fmt.Errorf("data.finetune: %s has no class names; give them in data.classes", cfg.Data.Finetune.Path)
+		return nil, fmt.Errorf("data.finetune: %s has no classes; put the images of each class in a folder named after the class, or give the names in data.classes where there are labels", cfg.Data.Finetune.Path)
 	}
 	if err := d.add(ctx, "finetune", "finetune", cfg.Data.Finetune.Path, d.finetune, len(d.classes)); err != nil {
 		return nil, err
@@ -77,8 +77,12 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 		}
 	}
 	for i, s := range cfg.Eval.Suites {
-		if err := d.addSuite(ctx, cfg, s); err != nil {
-			return nil, fmt.Errorf("eval.suites[%d] (%s): %w", i, s.Name, err)
+		add := d.addSuite
+		if s.Suite != "" {
+			add = d.addPublished
+		}
+		if err := add(ctx, cfg, s); err != nil {
+			return nil, fmt.Errorf("eval.suites[%d] (%s): %w", i, s.Name+s.Suite, err)
 		}
 	}
 	for i, s := range cfg.Anchors.Pairs.LeakGuard.Sources {
@@ -113,10 +117,14 @@ func (d *data) addSuite(ctx context.Context, cfg *config.Config, s config.Suite)
 	if err := warnMissing(suite); err != nil {
 		return err
 	}
+	return d.addTest(ctx, suite, s.Source.Path)
+}
+
+func (d *data) addTest(ctx context.Context, s eval.Suite, path string) error {
 	key := "suite/" + s.Name
-	d.suites = append(d.suites, suite)
-	d.guarded = append(d.guarded, guarded{key, suite.Data})
-	return d.add(ctx, key, s.Name, s.Source.Path, suite.Data, len(suite.Classes))
+	d.suites = append(d.suites, s)
+	d.guarded = append(d.guarded, guarded{key, s.Data})
+	return d.add(ctx, key, s.Name, path, s.Data, len(s.Classes))
 }
 
 // warnMissing says which classes a test set has no images of: accuracies over

@@ -83,6 +83,9 @@ func (r *run) evaluateHash(m config.Method, seed int) (string, error) {
 	parts := []any{"evaluate", r.modelHash, r.data.classes, r.precision.String()}
 	for _, s := range r.data.suites {
 		parts = append(parts, s.Name, s.Role, s.Classes, s.Templates, s.ClassMask, r.data.hashes["suite/"+s.Name])
+		if s.Border != 0 || s.ByLabel || len(s.Alias) > 0 || s.Metric != "" {
+			parts = append(parts, s.Border, s.ByLabel, s.Alias, s.Metric)
+		}
 	}
 	if m.Trains() {
 		h, err := r.finetuneHash(m, seed)

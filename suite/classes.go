@@ -44,7 +44,7 @@ var objectnet = sync.OnceValue(func() []eval.Class {
 	var classes []eval.Class
 	for _, f := range mustFields("objectnet", 3) {
 		c := eval.Class{Name: f[0], Prompt: strings.ToLower(f[1])}
-		for _, id := range strings.Split(f[2], ",") {
+		for id := range strings.SplitSeq(f[2], ",") {
 			member, ok := byID[id]
 			if !ok {
 				panic("objectnet.txt: no ImageNet class " + id)

@@ -101,7 +101,7 @@ func TestObjectNet(t *testing.T) {
 	}
 	for _, f := range mustFields("objectnet", 3) {
 		w.order = append(w.order, f[0])
-		for _, id := range strings.Split(f[2], ",") {
+		for id := range strings.SplitSeq(f[2], ",") {
 			w.prompts[f[0]] = append(w.prompts[f[0]], name[id])
 		}
 	}

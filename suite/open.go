@@ -39,7 +39,6 @@ type Test struct {
 	Half     string
 	Class    *eval.Suite
 	Captions *eval.Captions
-	Source   string // that Path was found for; only shown
 }
 
 // Name names the result's file.
@@ -117,10 +116,12 @@ func (s *Suite) Open(root string, o Options) (Opened, error) {
 			continue
 		}
 		tests, err := set.open(path, s.Halves)
-		var missing errMissing
-		if errors.As(err, &missing) {
+		if missing, ok := errors.AsType[errMissing](err); ok {
 			out.Missing = append(out.Missing, Missing{Suite: s.Name, Set: set, Expected: expected, Also: missing.what})
 			continue
+		}
+		if err != nil && set.Kind == Folder {
+			err = fmt.Errorf("%w; its layout must be %s (%s)", err, set.Layout, set.Archive)
 		}
 		if err != nil {
 			return out, fmt.Errorf("suite %s: %s: %w", s.Name, set.Name, err)

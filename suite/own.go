@@ -201,7 +201,7 @@ func listOrFile(spec string, isList func(string) bool) ([]string, error) {
 		return nil, fmt.Errorf("%q is neither a file nor a list such as \"cat,dog\"", spec)
 	}
 	var out []string
-	for _, item := range strings.Split(spec, ",") {
+	for item := range strings.SplitSeq(spec, ",") {
 		if item = strings.TrimSpace(item); item != "" {
 			out = append(out, item)
 		}

@@ -28,6 +28,8 @@ func commands(s *settings) []*cobra.Command {
 			"Write train/<method>/seed-<s>/model, a folder that loads in Python too.\n"+steps,
 			"  arf finetune configs/own-data.yaml --method arf", pipeline.Finetune),
 		newEval(s),
+		newClassify(s),
+		newEmbed(s),
 		newConvert(s),
 		newInterpolate(s),
 		newReport(),

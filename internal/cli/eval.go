@@ -9,13 +9,10 @@ import (
 	"strings"
 
 	"arf/clip"
-	"arf/config"
 	"arf/dataset"
 	"arf/eval"
 	"arf/pipeline"
 	"arf/suite"
-	"arf/torch"
-	"arf/train"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -29,6 +26,7 @@ type evalFlags struct {
 	batch, limit, workers, confusions                   int
 	list, redo                                          bool
 	source                                              dataset.Source
+	load                                                clip.LoadOptions
 }
 
 func newEval(s *settings) *cobra.Command {
@@ -43,13 +41,15 @@ that it needs and that aren't done yet are done first.
 
 arf eval MODEL --suite NAME --data ROOT evaluates one model, zero-shot, on the
 test sets of a suite that lie below ROOT; what is missing is listed with the path
-expected. MODEL is a folder, a checkpoint file, or a model of the Hugging Face hub
-(organisation/name, with @revision if not main). arf eval MODEL --data PATH evaluates it on your own test set: a folder
+expected. arf eval MODEL --data PATH evaluates it on your own test set: a folder
 of images for each class, a CSV, a webdataset, Parquet; where images have captions
 and no classes, retrieval is measured. Results are JSON files that clip_benchmark
-build accepts. docs/evaluation.md has the suites, layouts and conventions.`,
+build accepts. docs/evaluation.md has the suites, layouts and conventions.
+
+MODEL is a folder in Hugging Face's or open_clip's layout, a checkpoint file, or a
+model of the Hugging Face hub (organisation/name, with @revision if not main).`,
 		Example: `  arf eval --list
-  arf eval openai-vit-b-16 --suite imagenet-robustness,vtab --data /data
+  arf eval openai/clip-vit-base-patch16 --suite imagenet-robustness,vtab --data /data
   arf eval models/icon-clip --data data/icons/id/test --templates "an icon of a {}"
   arf eval configs/own-data.yaml`,
 		Args: cobra.MaximumNArgs(1),
@@ -82,7 +82,7 @@ func (f *evalFlags) add(c *cobra.Command) {
 	p.BoolVar(&f.list, "list", false, "list the suites, their test sets and how these must lie on disk")
 	p.StringSliceVar(&f.suites, "suite", nil, "suites to measure: "+strings.Join(suite.Names(), ", ")+" (comma-separated)")
 	p.StringVar(&f.data, "data", "", "folder that the suites' test sets lie in; without --suite, your own test set")
-	p.StringVar(&f.out, "out", "", "folder of the results (default results/<model>); what it has of the same model, data and prompts is not measured again")
+	p.StringVar(&f.out, "out", "", "folder of the results (default runs/eval/<model>); what it has of the same model, data and prompts is not measured again")
 	p.BoolVar(&f.redo, "redo", false, "measure again what --out has already")
 	p.StringVar(&f.csv, "csv", "", "file for the table with all its digits")
 	p.StringVar(&f.templates, "templates", "", "prompts in place of the suite's: imagenet-80, imagenet-7, one prompt with {}, or a file with one a line")
@@ -94,6 +94,9 @@ func (f *evalFlags) add(c *cobra.Command) {
 	p.IntVar(&f.batch, "batch-size", 256, "images at a time")
 	p.IntVar(&f.workers, "workers", 0, "image decoding in parallel (0 = all cores)")
 	p.IntVar(&f.confusions, "confusions", 5, "most frequent mistakes that are shown of each test set")
+	p.StringVar(&f.load.Architecture, "architecture", "", "open_clip's name for a checkpoint file's, such as ViT-B-32-quickgelu")
+	p.BoolVar(&f.load.ForceQuickGELU, "force-quick-gelu", false, "the checkpoint file was trained with OpenAI's activation")
+	p.IntVar(&f.load.ImageSize, "image-size", 0, "pixels a side, where not MODEL's: a ViT's positions are interpolated")
 	p.StringVar(&f.classes, "classes", "", `classes of your own test set: "cat,dog", or a file with one a line (name, or name and tab and name in prompts)`)
 	p.StringVar(&f.metric, "metric", "", "metric of your own test set: acc1 or mean_per_class_recall")
 	p.StringVar(&f.task, "task", "", "of your own test set: classification or retrieval (default: by what the data has)")
@@ -119,13 +122,9 @@ func (f *evalFlags) names() []string {
 var ownFlags = []string{"classes", "metric", "task", "type", "split", "image-column", "text-column", "class-column", "label-column", "separator"}
 
 func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool) error {
-	device, err := s.engine()
-	if err != nil {
-		return err
-	}
-	precision, err := f.dtype(device)
-	if err != nil {
-		return err
+	// What needs no engine comes first: mistakes are told at once.
+	if !slices.Contains([]string{"fp32", "bf16", "auto"}, f.precision) {
+		return fmt.Errorf("--precision %q: want fp32, bf16 or auto", f.precision)
 	}
 	opened, err := f.open(cmd)
 	if err != nil {
@@ -135,23 +134,33 @@ func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool)
 	if len(opened.Tests) == 0 {
 		return fmt.Errorf("none of the test sets is below %s; put them as listed above, or give another --data", f.data)
 	}
-	path, err := findModel(cmd.Context(), ref)
+	device, err := s.engine()
 	if err != nil {
 		return err
 	}
-	model, err := clip.Load(path, device)
+	dir, err := findModel(cmd.Context(), ref)
 	if err != nil {
 		return err
+	}
+	model, err := clip.LoadWith(dir, device, f.load)
+	if err != nil {
+		return err
+	}
+	if model.Source.Guessed != "" {
+		fmt.Fprintln(os.Stderr, "arf:", model.Source.Guessed)
 	}
 	o := suite.RunOptions{ModelName: ref, Out: f.out, Redo: f.redo}
-	o.BatchSize, o.Workers, o.Precision = f.batch, f.workers, precision
+	o.BatchSize, o.Workers = f.batch, f.workers
+	if o.Precision, err = parsePrecision(f.precision, device); err != nil {
+		return err
+	}
 	if o.Out == "" {
-		o.Out = filepath.Join("results", fileName(ref))
+		o.Out = filepath.Join("runs", "eval", fileName(ref))
 	}
 	if o.ModelHash, err = model.Hash(); err != nil {
 		return err
 	}
-	if o.Head, err = f.linearHead(path); err != nil {
+	if o.Head, err = f.linearHead(dir); err != nil {
 		return err
 	}
 	if !quiet {
@@ -224,18 +233,6 @@ func (f *evalFlags) linearHead(model string) (*eval.Head, error) {
 		return nil, fmt.Errorf("head: %w", err)
 	}
 	return head, nil
-}
-
-func (f *evalFlags) dtype(d torch.Device) (torch.DType, error) {
-	switch config.Precision(f.precision) {
-	case config.PrecisionFP32:
-		return torch.Float32, nil
-	case config.PrecisionBF16:
-		return torch.BFloat16, nil
-	case config.PrecisionAuto:
-		return train.AutoPrecision(d), nil
-	}
-	return 0, fmt.Errorf("--precision %q: want fp32, bf16 or auto", f.precision)
 }
 
 // report prints the table and the mistakes, and writes the CSV.

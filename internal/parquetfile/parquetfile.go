@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"os"
+	"reflect"
 	"strings"
 
 	"github.com/google/renameio/v2"
@@ -16,16 +18,36 @@ import (
 
 // Write writes rows atomically.
 func Write[T any](path string, rows []T) error {
+	return write(path, func(f io.Writer) error {
+		w := parquet.NewGenericWriter[T](f, parquet.Compression(&parquet.Zstd))
+		if _, err := w.Write(rows); err != nil {
+			return err
+		}
+		return w.Close()
+	})
+}
+
+// WriteOf writes rows, pointers to structs of a type made at run time,
+// atomically.
+func WriteOf(path string, row reflect.Type, rows iter.Seq[any]) error {
+	return write(path, func(f io.Writer) error {
+		w := parquet.NewWriter(f, parquet.SchemaOf(reflect.New(row).Interface()), parquet.Compression(&parquet.Zstd))
+		for r := range rows {
+			if err := w.Write(r); err != nil {
+				return err
+			}
+		}
+		return w.Close()
+	})
+}
+
+func write(path string, to func(io.Writer) error) error {
 	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
 	if err != nil {
 		return err
 	}
 	defer f.Cleanup()
-	w := parquet.NewGenericWriter[T](f, parquet.Compression(&parquet.Zstd))
-	if _, err = w.Write(rows); err == nil {
-		err = w.Close()
-	}
-	if err == nil {
+	if err = to(f); err == nil {
 		err = f.CloseAtomicallyReplace()
 	}
 	if err != nil {

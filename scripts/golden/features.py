@@ -83,6 +83,11 @@ def randomize(model, seed):
     return model.eval()
 
 
+def write(tensors, path, metadata):
+    # One key, since safetensors writes several in no fixed order.
+    safetensors.torch.save_file(tensors, path, {"golden": json.dumps(metadata)})
+
+
 def golden(folder, ids, images, texts, scale, weights, metadata):
     images, texts = F.normalize(images, dim=-1), F.normalize(texts, dim=-1)
     logits = scale.exp() * images @ texts.T
@@ -94,8 +99,7 @@ def golden(folder, ids, images, texts, scale, weights, metadata):
         out["gradient." + name] = g
     assert len(names) == 10
     out = {k: t.detach().contiguous() for k, t in out.items()}
-    metadata = {**versions("torch", "transformers", "open_clip_torch"), **metadata}
-    safetensors.torch.save_file(out, folder / "golden.safetensors", metadata)
+    write(out, folder / "golden.safetensors", {**metadata, "versions": versions("torch", "transformers", "open_clip_torch")})
 
 
 def start(name):
@@ -240,13 +244,14 @@ def full_size():
         assert (out.image_embeds @ out.image_embeds.T).fill_diagonal_(0).max() < 0.95
         assert (out.text_embeds @ out.text_embeds.T).fill_diagonal_(0).max() < 0.95
         tensors = {"ids": ids, "images": out.image_embeds, "texts": out.text_embeds, "logits": out.logits_per_image}
-        safetensors.torch.save_file({k: t.contiguous() for k, t in tensors.items()}, OUT / "vit-b-32.safetensors", versions("torch", "transformers"))
+        write({k: t.contiguous() for k, t in tensors.items()}, OUT / "vit-b-32.safetensors", {"versions": versions("torch", "transformers")})
 
 
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--openai", help="a checkout of openai/CLIP")
     checkout = arguments.parse_args().openai
+    torch.manual_seed(0)
 
     # 7 × 7 patches as ViT-B/32 at 224 pixels, with the pooling of old configs
     hf("hf-quickgelu-argmax", dict(hidden_size=24, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, image_size=56, patch_size=8, hidden_act="quick_gelu"),

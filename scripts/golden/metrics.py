@@ -1,18 +1,17 @@
 """Writes eval/testdata/metrics.json: metrics of random logits and features by CLIP_benchmark's own functions, scikit-learn and
-SciPy. Needs clip-benchmark==1.6.2, scikit-learn==1.3.2 and scipy==1.11.4 beside torch.
+SciPy.
 
-    python3 scripts/golden/metrics.py
+    scripts/golden/run.sh metrics
 """
-import importlib.metadata
 import json
 import pathlib
-import platform
 
 import numpy as np
 import torch
 from clip_benchmark.metrics import zeroshot_classification, zeroshot_retrieval
 from scipy.stats import linregress
 from sklearn.metrics import balanced_accuracy_score, confusion_matrix
+from versions import versions
 
 OUT = pathlib.Path(__file__).parents[2] / "eval" / "testdata" / "metrics.json"
 
@@ -90,9 +89,8 @@ def robustness(rng):
 
 def main():
     rng = np.random.default_rng(3)
-    packages = ["clip-benchmark", "scikit-learn", "scipy", "numpy"]
     golden = {
-        "versions": {"python": platform.python_version(), "torch": torch.__version__} | {p: importlib.metadata.version(p) for p in packages},
+        "versions": versions("torch", "clip-benchmark", "scikit-learn", "scipy", "numpy"),
         "classification": [classification(rng, 60, 12, {3, 7}), classification(rng, 25, 4, set())],
         "retrieval": retrieval(rng, 23, 8),
         "robustness": robustness(rng),

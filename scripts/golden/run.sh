@@ -4,6 +4,7 @@
 #
 #   scripts/golden/run.sh golden    write all golden files anew
 #   scripts/golden/run.sh parity    let the libraries load what arf writes; measured errors → build/parity.json
+#   scripts/golden/run.sh benchmark MODEL IMAGES [ARF]   the numbers of arf eval and of clip_benchmark
 #   scripts/golden/run.sh NAME      one script
 #
 # GOLDEN_VENV  where the environment is (build/golden-venv)
@@ -20,13 +21,14 @@ if [[ ! -x $venv/bin/python ]]; then
 fi
 if ! cmp -s scripts/golden/requirements.txt "$venv/requirements.txt"; then
 	# Without dependencies: pip would replace Debian's torch by gigabytes.
-	grep -v '^open_clip\|^timm' scripts/golden/requirements.txt | "$venv/bin/pip" install -q -r /dev/stdin
-	grep '^open_clip\|^timm' scripts/golden/requirements.txt | "$venv/bin/pip" install -q --no-deps -r /dev/stdin
+	alone='^open_clip\|^timm\|^clip-benchmark\|^pycoco'
+	grep -v "$alone" scripts/golden/requirements.txt | "$venv/bin/pip" install -q -r /dev/stdin
+	grep "$alone" scripts/golden/requirements.txt | "$venv/bin/pip" install -q --no-deps -r /dev/stdin
 	cp scripts/golden/requirements.txt "$venv/requirements.txt"
 fi
 
 export HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error PYTHONWARNINGS=ignore PYTHONDONTWRITEBYTECODE=1
-golden=(clipbpe text_small tokenizer imaging_small preprocess clip_small features features_store)
+golden=(clipbpe text_small tokenizer imaging_small preprocess clip_small features features_store metrics)
 case ${1:-} in
 golden) scripts=("${golden[@]}") ;;
 '') echo "usage: ${0##*/} golden|parity|NAME" >&2 && exit 2 ;;

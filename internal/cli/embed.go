@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	"arf/anchor"
+	"arf/clip"
+	"arf/dataset"
+	"arf/index"
+
+	"github.com/spf13/cobra"
+)
+
+func newEmbed(s *settings) *cobra.Command {
+	var source dataset.Source
+	var out, precision string
+	var limit int
+	var o index.EmbedOptions
+	var noTexts, quiet bool
+	c := &cobra.Command{
+		Use:   "embed MODEL SOURCE",
+		Short: "Write the features of images and texts, in clip-retrieval's layout",
+		Long: `Write to --out, in clip-retrieval's layout:
+
+  img_emb/img_emb_0.npy        float16, a row of length 1 for each image
+  text_emb/text_emb_0.npy      the same for the captions, if SOURCE has any
+  metadata/metadata_0.parquet  image_path, caption, class, and what else is known
+
+SOURCE is a folder of images, with or without a folder for each class, a CSV or
+TSV, tars, Parquet files, or CoOp's split_zhou_<Name>.json. Images that can't be
+read are left out and counted. An interrupted run goes on; shards that are done
+are kept. autofaiss and clip-retrieval index the folder as it is.`,
+		Example: `  arf embed models/icon-clip "data/icons/pool/{00000..00009}.tar" --out features
+  arf embed openai/clip-vit-base-patch32 photos/ --out photos-features --precision auto`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return errors.New("give a MODEL and a SOURCE of images, as in: arf embed MODEL photos/ --out features")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			source.Path = args[1]
+			data, err := dataset.Open(source)
+			if err != nil {
+				return err
+			}
+			warnProblems(data)
+			data = dataset.Limit(data, limit)
+			device, err := s.engine()
+			if err != nil {
+				return err
+			}
+			dtype, err := parsePrecision(precision, device)
+			if err != nil {
+				return err
+			}
+			dir, err := findModel(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			model, err := clip.Load(dir, device)
+			if err != nil {
+				return err
+			}
+			o.Texts = !noTexts && dataset.HasTexts(data)
+			if !quiet {
+				show := stages()
+				o.Progress = func(done, total int) { show("embed", done, total) }
+			}
+			store, err := index.Embed(cmd.Context(), out, data, anchor.Encoder{Model: model, Precision: dtype}, o)
+			if err != nil {
+				return err
+			}
+			m := store.Manifest
+			skipped := ""
+			if m.Skipped > 0 {
+				skipped = fmt.Sprintf("; %d of %d images left out, see %s", m.Skipped, m.Samples, filepath.Join(out, "features.json"))
+			}
+			texts := ""
+			if m.Texts {
+				texts = " and texts"
+			}
+			fmt.Printf("%s: %d images%s, %d numbers each%s\n", out, m.Rows, texts, m.Dim, skipped)
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&out, "out", "", "folder of the features")
+	_ = c.MarkFlagRequired("out")
+	f.IntVar(&o.ShardRows, "shard-size", 8192, "images in a shard, the most that an interruption loses")
+	f.IntVar(&o.BatchSize, "batch-size", 256, "images at a time")
+	f.IntVar(&o.Workers, "workers", 0, "image decoding in parallel (0 = all cores)")
+	f.StringVar(&precision, "precision", "fp32", "of the towers: fp32, bf16, or auto (bf16 where the hardware computes in it)")
+	f.IntVar(&limit, "limit", 0, "images, spread evenly over the source (0 = all)")
+	f.BoolVar(&noTexts, "no-texts", false, "only the images")
+	f.BoolVar(&quiet, "quiet", false, "no progress")
+	f.StringVar(&source.Type, "type", "", "of the source: image-folder, csv, webdataset, coop, parquet or images (default: by its path)")
+	f.StringVar(&source.Split, "split", "", "of the source, where it has several")
+	f.StringVar(&source.ImageColumn, "image-column", "", "of a table")
+	f.StringVar(&source.TextColumn, "text-column", "", "of a table")
+	f.StringVar(&source.ClassColumn, "class-column", "", "of a table")
+	f.StringVar(&source.LabelColumn, "label-column", "", "of a table")
+	f.StringVar(&source.Separator, "separator", "", "between the columns of a table")
+	f.StringVar(&source.Root, "root", "", "folder that a table's image paths start in (default: the table's)")
+	return c
+}
+
+// warnProblems tells what a source left out when it was opened.
+func warnProblems(d dataset.Dataset) {
+	if p := dataset.ProblemsOf(d); p.Count > 0 {
+		slog.Warn("left out of the source", "problems", p.Count, "first", p.First[0])
+	}
+}
