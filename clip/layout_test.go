@@ -33,7 +33,7 @@ func TestFind(t *testing.T) {
 	} {
 		t.Run(c.files, func(t *testing.T) {
 			dir := t.TempDir()
-			for _, name := range strings.Fields(c.files) {
+			for name := range strings.FieldsSeq(c.files) {
 				if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
 					t.Fatal(err)
 				}

@@ -90,9 +90,7 @@ func (m *Model) SaveWith(dir string, o SaveOptions) (err error) {
 		return fmt.Errorf("save %s: %w", dir, err)
 	}
 	meta := map[string]string{"format": "pt"} // transformers refuses files without it
-	for k, v := range o.Metadata {
-		meta[k] = v
-	}
+	maps.Copy(meta, o.Metadata)
 	if err := checkpoint.WriteSafetensors(filepath.Join(dir, weightsFile), tensors, meta); err != nil {
 		return err
 	}
