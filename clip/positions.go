@@ -19,9 +19,6 @@ func (p *parts) resize(imageSize int) error {
 	if v.IsResNet() {
 		return fmt.Errorf("image size %d: a ModifiedResNet's positions are not interpolated (open_clip has no rule for it either); its image size is %d", imageSize, v.ImageSize)
 	}
-	if p.config.SigLIP {
-		return fmt.Errorf("image size %d: a SigLIP's positions are not interpolated; its image size is %d", imageSize, v.ImageSize)
-	}
 	if imageSize < v.PatchSize || imageSize > 1<<14 {
 		return fmt.Errorf("image size %d: want %d, one patch, to %d pixels", imageSize, v.PatchSize, 1<<14)
 	}
