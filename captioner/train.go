@@ -37,8 +37,8 @@ type Options struct {
 	// texts are hashed anyway; images that change under the same key are noticed
 	// by this only.
 	DataHash string
-	// FromText starts from the CLIP's text tower, whose sizes it needs, in place
-	// of random weights.
+	// FromText starts from the CLIP's text tower, whose sizes are then the
+	// defaults, in place of random weights. Width, heads and MLP must be its.
 	FromText bool
 	Heldout  dataset.Dataset // pairs for the validation loss; nil = none
 	Wording  Wording         // how captions are made of a sample's texts
@@ -128,6 +128,9 @@ type Example struct {
 // the last checkpoint and comes to the same weights.
 func Train(ctx context.Context, m *clip.Model, data dataset.Dataset, o Options) (err error) {
 	defer torch.Catch(&err)
+	if t := m.Config.Text; o.FromText {
+		o.Width, o.Layers, o.Heads, o.MLPWidth = cmp.Or(o.Width, t.Width), cmp.Or(o.Layers, t.Layers), cmp.Or(o.Heads, t.Heads), cmp.Or(o.MLPWidth, t.MLPWidth)
+	}
 	if o, err = o.withDefaults(); err != nil {
 		return err
 	}

@@ -308,4 +308,12 @@ func TestDecoderStartsFromTheTextTower(t *testing.T) {
 	if err := Train(t.Context(), tower, shapes(), o); err == nil || !strings.Contains(err.Error(), "text tower") {
 		t.Errorf("another width than the text tower's: %v", err)
 	}
+	own := Options{Dir: t.TempDir(), FromText: true, BatchSize: 4, Epochs: 1}
+	if err := Train(t.Context(), tower, shapes(), own); err != nil {
+		t.Fatal(err)
+	}
+	c, err := readConfig(filepath.Join(own.Dir, "model"))
+	if text := tower.Config.Text; err != nil || c.Width != text.Width || c.Layers != text.Layers || c.Heads != text.Heads || c.MLPWidth != text.MLPWidth {
+		t.Errorf("sizes %+v are not the text tower's %+v (%v)", c, text, err)
+	}
 }
