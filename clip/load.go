@@ -243,7 +243,7 @@ func loadTokenizer(dir string, p parts) (text.Tokenizer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", dir, err)
 	}
-	if p.source.Layout != HuggingFace && p.tokenizer == "" && text.IsCLIP(t) {
+	if p.source.Layout != HuggingFace {
 		if t, err = text.OpenCLIP(t); err != nil {
 			return nil, fmt.Errorf("model %s: %w", dir, err)
 		}

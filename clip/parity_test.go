@@ -315,3 +315,42 @@ func TestTextsAreCleanedAsTheLayoutDoes(t *testing.T) {
 		}
 	}
 }
+
+// TestParityEndToEnd: the shipped model on photographs and prompts, from files
+// to logits, against open_clip.
+func TestParityEndToEnd(t *testing.T) {
+	golden, metadata, err := checkpoint.ReadSafetensors("testdata/parity/icon-clip.safetensors")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var about struct{ Photos, Prompts []string }
+	if err := json.Unmarshal([]byte(metadata["golden"]), &about); err != nil {
+		t.Fatal(err)
+	}
+	m, err := Load("../models/icon-clip", torch.CPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pixels []uint8
+	for _, name := range about.Photos {
+		encoded, err := os.ReadFile(filepath.Join("../imaging/testdata/photos", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := m.Preprocess.Eval(encoded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pixels = append(pixels, p...)
+	}
+	torch.Scope(func() {
+		torch.NoGrad(func() {
+			logits := m.Logits(m.EncodeImage(m.Pixels(pixels, len(about.Photos))), m.EncodeText(m.Tokenize(about.Prompts)))
+			if e := relativeError(logits, golden["logits"]); !(e <= 1e-5) {
+				t.Errorf("logits: relative error %.2g", e)
+			} else {
+				t.Logf("error logits %.2g", e)
+			}
+		})
+	})
+}

@@ -13,7 +13,7 @@ import (
 )
 
 // Positions are interpolated as by open_clip's resize_pos_embed
-// (testdata/make_positions.py).
+// (scripts/golden/positions.py).
 func TestPositionsAreOpenCLIPs(t *testing.T) {
 	data, err := os.ReadFile("testdata/positions.json")
 	if err != nil {

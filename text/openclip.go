@@ -1,7 +1,7 @@
 package text
 
 import (
-	"errors"
+	"fmt"
 	"html"
 	"slices"
 	"strconv"
@@ -14,26 +14,34 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// OpenCLIP gives the same vocabulary with the cleaning of open_clip's
-// SimpleTokenizer, which is OpenAI's: HTML entities are resolved, curly quotes,
+// OpenCLIP gives the same vocabulary with open_clip's cleaning of texts, which
+// for CLIP's own is OpenAI's: HTML entities are resolved, curly quotes,
 // ligatures, wide letters and control characters are replaced or dropped (by
-// ftfy), Σ at the end of a word becomes ς, as in Python. Hugging Face's
-// tokenizers do none of this; a model's own texts were cleaned by the program
-// that trained it. t must be CLIP's BPE.
+// ftfy), white space becomes single spaces. CLIP's vocabulary is then encoded by
+// open_clip's SimpleTokenizer, in which Σ at the end of a word becomes ς, as in
+// Python; others as Hugging Face's tokenizers do, which clean nothing
+// themselves. A model's own texts were cleaned by the program that trained it.
 //
 // Not done: ftfy's repair of texts that were decoded with the wrong encoding
 // ("cafÃ©").
 func OpenCLIP(t Tokenizer) (Tokenizer, error) {
 	b, ok := t.(*tokenizer)
-	if !ok || b.model.kind() != "BPE" {
-		return nil, errors.New("open_clip's cleaning is for CLIP's byte-level BPE only")
+	if !ok {
+		return nil, fmt.Errorf("open_clip's cleaning of texts isn't known for a %T", t)
 	}
 	c := &tokenizer{
-		normalize: openclipClean, words: openclipWords, model: b.model,
-		tokens: b.tokens, special: b.special, bos: b.bos, eos: b.eos, pad: b.pad, context: b.context, files: b.files,
+		prepare: openclipClean, normalize: b.normalize, words: b.words, model: b.model,
+		tokens: b.tokens, special: b.special, hidden: b.hidden, raw: b.raw, normalized: b.normalized,
+		bos: b.bos, eos: b.eos, pad: b.pad, oneEOS: b.oneEOS, context: b.context, files: b.files,
 	}
-	c.cache.put(openclipMarks[0], []int32{b.bos})
-	c.cache.put(openclipMarks[1], []int32{b.eos})
+	if b.prepare != nil {
+		c.prepare = func(s string) string { return b.prepare(openclipClean(s)) }
+	}
+	if IsCLIP(t) {
+		c.prepare, c.normalize, c.words, c.raw, c.normalized = nil, openclipLower, openclipWords, nil, nil
+		c.cache.put(openclipMarks[0], []int32{b.bos})
+		c.cache.put(openclipMarks[1], []int32{b.eos})
+	}
 	return c, nil
 }
 
@@ -65,16 +73,21 @@ func openclipWords(s string, yield func(string)) {
 	}
 }
 
-// openclipClean is open_clip's _clean_lower: ftfy.fix_text, html.unescape
-// twice, runs of white space to one space, lower case.
+// openclipClean is open_clip's _clean_whitespace: ftfy.fix_text, html.unescape
+// twice, runs of white space to one space.
 func openclipClean(s string) string {
+	s = strings.ToValidUTF8(s, "\uFFFD")
 	if !plain(s, false) || strings.Contains(s, "&") {
 		s = unescape(unescape(fixText(s)))
 	}
-	s = pythonLower(strings.Join(strings.FieldsFunc(s, pythonSpace), " "))
+	return strings.Join(strings.FieldsFunc(s, pythonSpace), " ")
+}
+
+// openclipLower is open_clip's _clean_lower.
+func openclipLower(s string) string {
 	// The iota subscript, which is a letter only in capitals, falls through the
 	// pattern, which ignores case.
-	return strings.ReplaceAll(s, "\u0345", " ")
+	return strings.ReplaceAll(pythonLower(openclipClean(s)), "\u0345", " ")
 }
 
 // pythonSpace is str.isspace.

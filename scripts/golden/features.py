@@ -24,6 +24,7 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 import transformers
+from PIL import Image
 
 import clipbpe
 from versions import versions
@@ -247,6 +248,26 @@ def full_size():
         write({k: t.contiguous() for k, t in tensors.items()}, OUT / "vit-b-32.safetensors", {"versions": versions("torch", "transformers")})
 
 
+# ---- from files to logits ----
+
+PROMPTS = ["a picture of cat", "rocket, flame", "Coffee cup!", "a person’s face &amp; hair", "camera", "full moon"]
+
+
+def end_to_end():
+    """The shipped model on photographs and prompts, all by open_clip: reading, preprocessing, tokenizing."""
+    folder = OUT.parents[2] / "models/icon-clip"
+    photos = OUT.parents[2] / "imaging/testdata/photos"
+    model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+    ids = open_clip.tokenizer.HFTokenizer(str(folder), context_length=model.context_length)(PROMPTS)
+    # 16-bit grey is left out, see preprocess.py
+    names = sorted(p.name for p in photos.iterdir() if p.suffix in (".jpg", ".webp", ".gif"))
+    with torch.no_grad():
+        images = F.normalize(model.eval().encode_image(torch.stack([transform(Image.open(photos / n).convert("RGB")) for n in names])), dim=-1)
+        texts = F.normalize(model.encode_text(ids), dim=-1)
+        logits = model.logit_scale.exp() * images @ texts.T
+    write({"logits": logits.contiguous()}, OUT / "icon-clip.safetensors", {"photos": names, "prompts": PROMPTS, "versions": versions("torch", "open_clip_torch", "transformers", "Pillow")})
+
+
 def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--openai", help="a checkout of openai/CLIP")
@@ -271,6 +292,7 @@ def main():
         openai(checkout, "openai-vit", image_resolution=56, vision_layers=2, vision_width=64, vision_patch_size=14)
         openai(checkout, "openai-resnet", image_resolution=64, vision_layers=(1, 1, 2, 1), vision_width=4, vision_patch_size=None)
     full_size()
+    end_to_end()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,6 @@
-"""Writes positions.json: positional embeddings before and after open_clip's resize_pos_embed.
-
-    python make_positions.py positions.json
-"""
+"""Writes clip/testdata/positions.json: positional embeddings before and after open_clip's resize_pos_embed."""
 import json
-import sys
+import pathlib
 from importlib.metadata import version
 
 import open_clip
@@ -20,5 +17,5 @@ for old, new in ((4, 2), (4, 3), (3, 7), (2, 5)):
     resize_pos_embed(state, model)
     cases.append({"from": old, "to": new, "before": before.flatten().tolist(),
                   "after": state["visual.positional_embedding"].flatten().tolist()})
-with open(sys.argv[1], "w") as file:
+with open(pathlib.Path(__file__).resolve().parents[2] / "clip/testdata/positions.json", "w") as file:
     json.dump({"made_with": f"open_clip {version('open_clip_torch')}, torch {torch.__version__}", "cases": cases}, file)
