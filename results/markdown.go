@@ -52,7 +52,11 @@ func points(v float64) string {
 	if math.IsNaN(v) {
 		return "–"
 	}
-	return strings.Replace(fmt.Sprintf("%.1f", 100*v), "-", "−", 1)
+	text := fmt.Sprintf("%.1f", 100*v)
+	if text == "-0.0" {
+		text = "0.0"
+	}
+	return strings.Replace(text, "-", "−", 1)
 }
 
 func signed(v float64) string {

@@ -21,12 +21,10 @@ func Settings(dirs ...string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		var tree map[string]any
-		if err := yaml.Unmarshal([]byte(t.Runs[0].Config), &tree); err != nil {
-			return "", fmt.Errorf("results: %s/config.yaml: %w", dir, err)
+		flat, err := settings(t.Runs[0])
+		if err != nil {
+			return "", err
 		}
-		flat := map[string]string{}
-		flatten(flat, "", tree)
 		// What every run has of its own, and the methods, which have their rows.
 		delete(flat, "name")
 		delete(flat, "methods")
@@ -73,6 +71,17 @@ func Settings(dirs ...string) (string, error) {
 		}
 	}
 	return b.String(), nil
+}
+
+// settings are a run's config, by dotted keys.
+func settings(r *report.Run) (map[string]string, error) {
+	var tree map[string]any
+	if err := yaml.Unmarshal([]byte(r.Config), &tree); err != nil {
+		return nil, fmt.Errorf("results: %s/config.yaml: %w", r.Dir, err)
+	}
+	flat := map[string]string{}
+	flatten(flat, "", tree)
+	return flat, nil
 }
 
 // flatten writes a config's values by their dotted keys.
