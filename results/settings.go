@@ -32,13 +32,7 @@ func Settings(dirs ...string) (string, error) {
 	}
 	keys := differing(configs)
 	var b strings.Builder
-	rule := "|"
-	b.WriteString("|")
-	for _, title := range append(slices.Clone(keys), "method", "models", "ID", "average shift", "zero-shot", "mean of the three") {
-		fmt.Fprintf(&b, " %s |", title)
-		rule += "---|"
-	}
-	b.WriteString("\n" + rule + "\n")
+	b.WriteString(header(append(slices.Clone(keys), "method", "models", "ID", "average shift", "zero-shot", "mean of the three")...))
 	var before string
 	for i, t := range runs {
 		for _, method := range t.Methods {
