@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"arf/anchor"
+	"arf/dataset"
 	"arf/eval"
 	"arf/internal/cliptest"
 )
@@ -69,6 +70,23 @@ func TestNamesInPrompts(t *testing.T) {
 	}
 	if len(pairs) == 0 || slices.ContainsFunc(pairs, func(p anchor.Pair) bool { return !slices.Contains(colors, p.QueryClass) }) {
 		t.Errorf("%d pairs, some of a class by id", len(pairs))
+	}
+}
+
+// Captions and pairs go by keys.
+func TestImagesOfOneKeyAreRefused(t *testing.T) {
+	dir := prepare(t)
+	for i, name := range []string{"a.tar", "b.tar"} {
+		pairs(t, filepath.Join(dir, name), uint64(i), 2)
+	}
+	for path, want := range map[string]bool{"{a,b}.tar": true, "a.tar::DIR/b.tar": false, "a.tar": false} {
+		set, err := dataset.Open(dataset.Source{Path: filepath.Join(dir, strings.ReplaceAll(path, "DIR", dir))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := checkKeys(set); (err != nil) != want {
+			t.Errorf("%s: %v", path, err)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -64,6 +65,9 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 	}
 	if slices.ContainsFunc(d.classes, func(c eval.Class) bool { return c.Prompt != "" }) {
 		d.finetune = dataset.Named(d.finetune, prompts(d.classes)) // for anchors and prompts
+	}
+	if err := checkKeys(d.finetune); err != nil {
+		return nil, fmt.Errorf("data.finetune: %w", err)
 	}
 	if err := d.add(ctx, "finetune", "finetune", cfg.Data.Finetune.Path, d.finetune, len(d.classes)); err != nil {
 		return nil, err
@@ -155,6 +159,29 @@ func (d *data) add(ctx context.Context, key, name, path string, set dataset.Data
 	}
 	d.hashes[key] = sum
 	d.parts = append(d.parts, report.DataInfo{Role: name, Path: path, Images: set.Len(), Classes: classes, SHA256: sum})
+	return nil
+}
+
+// checkKeys refuses different images of one key, whose captions and pairs would
+// be mixed up.
+func checkKeys(d dataset.Dataset) error {
+	first := map[string]int{}
+	for i := range d.Len() {
+		s, err := dataset.Describe(d, i)
+		if err != nil {
+			continue // named when it's read
+		}
+		old, ok := first[s.Key]
+		if !ok {
+			first[s.Key] = i
+			continue
+		}
+		a, errA := d.Sample(old)
+		b, errB := d.Sample(i)
+		if errA == nil && errB == nil && !bytes.Equal(a.Image, b.Image) {
+			return fmt.Errorf("two images have the key %q, by which anchors are kept; give them different names", s.Key)
+		}
+	}
 	return nil
 }
 
