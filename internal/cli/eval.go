@@ -123,8 +123,8 @@ var ownFlags = []string{"classes", "metric", "task", "type", "split", "image-col
 
 func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool) error {
 	// What needs no engine comes first: mistakes are told at once.
-	if !slices.Contains([]string{"fp32", "bf16", "auto"}, f.precision) {
-		return fmt.Errorf("--precision %q: want fp32, bf16 or auto", f.precision)
+	if err := checkPrecision(f.precision); err != nil {
+		return err
 	}
 	opened, err := f.open(cmd)
 	if err != nil {
@@ -134,26 +134,12 @@ func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool)
 	if len(opened.Tests) == 0 {
 		return fmt.Errorf("none of the test sets is below %s; put them as listed above, or give another --data", f.data)
 	}
-	device, err := s.engine()
+	model, dir, dtype, err := s.loadModel(cmd.Context(), ref, f.precision, f.load)
 	if err != nil {
 		return err
-	}
-	dir, err := findModel(cmd.Context(), ref)
-	if err != nil {
-		return err
-	}
-	model, err := clip.LoadWith(dir, device, f.load)
-	if err != nil {
-		return err
-	}
-	if model.Source.Guessed != "" {
-		fmt.Fprintln(os.Stderr, "arf:", model.Source.Guessed)
 	}
 	o := suite.RunOptions{ModelName: ref, Out: f.out, Redo: f.redo}
-	o.BatchSize, o.Workers = f.batch, f.workers
-	if o.Precision, err = parsePrecision(f.precision, device); err != nil {
-		return err
-	}
+	o.BatchSize, o.Workers, o.Precision = f.batch, f.workers, dtype
 	if o.Out == "" {
 		o.Out = filepath.Join("runs", "eval", fileName(ref))
 	}
