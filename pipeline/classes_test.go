@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +13,7 @@ import (
 	"testing"
 
 	"arf/anchor"
+	"arf/config"
 	"arf/dataset"
 	"arf/eval"
 	"arf/internal/cliptest"
@@ -108,4 +111,31 @@ func losses(t *testing.T, dir string) []float64 {
 		out = append(out, *m.Loss)
 	}
 	return out
+}
+
+// Labels of a test set without names are numbers of the finetune classes.
+func TestLabelsOfTheFinetuneClasses(t *testing.T) {
+	var content bytes.Buffer
+	w := tar.NewWriter(&content)
+	for _, f := range []struct{ name, text string }{{"a.png", string(cliptest.Picture(t, "red", "disc", 1))}, {"a.cls", "1"}} {
+		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: 0o644, Size: int64(len(f.text))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(f.text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "test.tar")
+	write(t, path, content.Bytes())
+	cfg := config.Default()
+	test, err := openSuite(&cfg, config.Suite{Name: "test", Role: config.RoleShift, Source: config.Source{Path: path}}, eval.Classes("cat", "dog"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := dataset.Describe(test.Data, 0); err != nil || s.Class != "dog" {
+		t.Errorf("%+v, %v", s, err)
+	}
 }

@@ -242,6 +242,11 @@ func openSuite(cfg *config.Config, s config.Suite, finetune []eval.Class) (eval.
 			return test, fmt.Errorf("%s has no class names of its own; give them in classes", s.Source.Path)
 		}
 	case s.Classes.Ref == config.ClassesFinetune, s.Classes.IsZero():
+		if len(dataset.Classes(test.Data)) == 0 { // labels, if any, are numbers of these
+			if test.Data, err = open(s.Source, names(finetune)); err != nil {
+				return test, err
+			}
+		}
 	default:
 		lines, err := s.Classes.Read()
 		if err != nil {
