@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"arf/config"
 	"arf/dataset"
 	"arf/eval"
 )
@@ -158,14 +159,10 @@ func ReadTemplates(spec string) ([]string, error) {
 	}
 	prompts := []string{spec}
 	if !strings.Contains(spec, "{}") && !strings.Contains(spec, "{c}") {
-		text, err := readText(spec)
-		if err != nil {
-			return nil, fmt.Errorf("templates: %w; give imagenet-80, imagenet-7, a prompt with {} or a file of them", err)
+		var err error
+		if prompts, err = (config.List{Ref: spec}).Read(); err != nil {
+			return nil, fmt.Errorf("templates: give imagenet-80, imagenet-7, a prompt with {} or a file of them: %w", err)
 		}
-		prompts = textLines(text)
-	}
-	if len(prompts) == 0 {
-		return nil, fmt.Errorf("templates: %s holds none; write one a line", spec)
 	}
 	for i, p := range prompts {
 		if prompts[i] = strings.ReplaceAll(p, "{c}", "{}"); !strings.Contains(prompts[i], "{}") {
@@ -178,14 +175,7 @@ func ReadTemplates(spec string) ([]string, error) {
 // listOrFile splits a list at commas, or reads a file's lines.
 func listOrFile(spec string) ([]string, error) {
 	if info, err := os.Stat(spec); err == nil && info.Mode().IsRegular() {
-		text, err := readText(spec)
-		if err != nil {
-			return nil, err
-		}
-		if all := textLines(text); len(all) > 0 {
-			return all, nil
-		}
-		return nil, fmt.Errorf("%s holds no item; write one a line", spec)
+		return config.List{Ref: spec}.Read()
 	}
 	if !strings.Contains(spec, ",") {
 		return nil, fmt.Errorf("%q is neither a file nor a list such as \"cat,dog\"", spec)
