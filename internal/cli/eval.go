@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -314,15 +315,22 @@ func listSuites(cmd *cobra.Command) error {
 	return nil
 }
 
-// fileName makes a model's name usable as a folder's.
+// fileName makes a model's name usable as a folder's: its last two parts, as many
+// models are called epoch_10.pt; of a run's models four, with method and seed.
 func fileName(ref string) string {
 	ref = strings.TrimPrefix(filepath.ToSlash(filepath.Clean(ref)), "hf-hub:")
 	parts := strings.Split(strings.Trim(ref, "/"), "/")
-	if base := parts[len(parts)-1]; base == "model" || strings.HasPrefix(base, "seed-") || base == "." || base == ".." {
-		// A run's model: its method and seed say more.
-		return strings.Trim(strings.ReplaceAll(strings.Join(parts[max(0, len(parts)-4):], "-"), ".", ""), "-")
+	n := 2
+	if base := parts[len(parts)-1]; base == "model" || strings.HasPrefix(base, "seed-") {
+		n = 4
 	}
-	return parts[len(parts)-1]
+	var name []string
+	for _, part := range parts[max(0, len(parts)-n):] {
+		if part = strings.Trim(part, "."); part != "" {
+			name = append(name, part)
+		}
+	}
+	return cmp.Or(strings.Join(name, "-"), "model")
 }
 
 // firstChanged is the first of the flags that was given; "" if none was.
