@@ -108,7 +108,7 @@ func TestEvalOwnData(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	if _, err := os.Stat(filepath.Join(root, "runs", "eval", "icon-clip", "mine.json")); err != nil {
+	if _, err := os.Stat(filepath.Join(root, "runs", "eval", "models-icon-clip", "mine.json")); err != nil {
 		t.Error(err)
 	}
 	pairs := cliptest.Pairs(t, filepath.Join(root, "pairs"), 12, 0)
