@@ -38,7 +38,8 @@ type Tokenizer interface {
 	Pad() int32
 	// Save writes tokenizer.json, tokenizer_config.json and
 	// special_tokens_map.json (for BPE also vocab.json and merges.txt, for
-	// SentencePiece spiece.model).
+	// SentencePiece spiece.model in place of tokenizer.json), and removes the
+	// files of another tokenizer.
 	Save(dir string) error
 }
 
