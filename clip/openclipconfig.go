@@ -175,8 +175,8 @@ func parseOpenCLIPConfig(data []byte) (Config, imaging.Preprocess, string, error
 		return fail(err)
 	}
 	p = imaging.CLIP(c.Vision.ImageSize)
-	if len(raw.Preprocess.Mean) == 3 && len(raw.Preprocess.Std) == 3 {
-		p.Mean, p.Std = [3]float32(raw.Preprocess.Mean), [3]float32(raw.Preprocess.Std)
+	if err := setNormalization(&p, raw.Preprocess.Mean, raw.Preprocess.Std, "preprocess_cfg.mean", "preprocess_cfg.std"); err != nil {
+		return fail(err)
 	}
 	p.Interpolation, p.ResizeMode = raw.Preprocess.Interpolation, raw.Preprocess.ResizeMode
 	if err := p.Validate(); err != nil {

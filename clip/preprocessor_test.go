@@ -46,6 +46,15 @@ func TestPreprocessorSizes(t *testing.T) {
 		`{"size": {}}`:                                                                 "error: size",
 		`{"size": "224"}`:                                                              "error: ",
 		`{"resample": 0}`:                                                              "error: resample 0",
+		`{"size": {"height": 224, "width": 224}, "do_center_crop": false}`:             imaging.Squash,
+		`{"do_center_crop": false}`:                                                    "error: do_center_crop",
+		`{"do_resize": false}`:                                                         "error: do_resize",
+		`{"do_rescale": false}`:                                                        "error: do_rescale",
+		`{"do_normalize": false}`:                                                      "error: do_normalize",
+		`{"do_convert_rgb": null, "rescale_factor": 0.00392156862745098}`:              imaging.Shortest,
+		`{"rescale_factor": 1}`:                                                        "error: rescale_factor 1",
+		`{"image_mean": [0.5]}`:                                                        "error: image_mean has 1",
+		`{"image_std": [0.5, 0.5, 0.5, 0.5]}`:                                          "error: image_std has 4",
 	} {
 		p, err := parsePreprocessor([]byte(file), imaging.CLIP(224))
 		got := p.ResizeMode
@@ -55,5 +64,22 @@ func TestPreprocessorSizes(t *testing.T) {
 		if !strings.HasPrefix(got, want) {
 			t.Errorf("%s: got %q, want %q", file, got, want)
 		}
+	}
+}
+
+// A mean without a deviation, and the other way, is taken with the model's other.
+func TestNormalizationInPart(t *testing.T) {
+	want := imaging.CLIP(224)
+	want.Mean = [3]float32{0.5, 0.25, 0.125}
+	got, err := parsePreprocessor([]byte(`{"image_mean": [0.5, 0.25, 0.125]}`), imaging.CLIP(224))
+	if err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+	_, got, _, err = parseOpenCLIPConfig([]byte(`{"model_cfg": {"embed_dim": 512, "vision_cfg": {}, "text_cfg": {}}, "preprocess_cfg": {"mean": [0.5, 0.25, 0.125]}}`))
+	if want.Interpolation, want.ResizeMode = "", ""; err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, _, _, err := parseOpenCLIPConfig([]byte(`{"model_cfg": {"embed_dim": 512}, "preprocess_cfg": {"std": [0.5]}}`)); err == nil || !strings.Contains(err.Error(), "preprocess_cfg.std has 1") {
+		t.Errorf("error %v", err)
 	}
 }
