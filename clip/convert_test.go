@@ -50,7 +50,11 @@ func TestConvertKeepsWhatIsThere(t *testing.T) {
 	}
 	// A model gives way to the next, other files don't.
 	write("new/notes.txt")
-	if _, _, err := Convert(at("in"), at("new"), ConvertOptions{}); err != nil || !isFile(at("new/config.json")) || isFile(at("new/open_clip_config.json")) || !isFile(at("new/notes.txt")) {
+	write("new/README.md")
+	if _, _, err := Convert(at("in"), at("new"), ConvertOptions{}); err == nil || !strings.Contains(err.Error(), "--force") {
+		t.Errorf("over a model without asking: error %v", err)
+	}
+	if _, _, err := Convert(at("in"), at("new"), ConvertOptions{Force: true}); err != nil || !isFile(at("new/config.json")) || isFile(at("new/open_clip_config.json")) || !isFile(at("new/notes.txt")) {
 		t.Errorf("over a model: %v", err)
 	}
 	if _, _, err := Convert(at("in"), at("full"), ConvertOptions{Force: true}); err != nil || !IsModel(at("full")) || !isFile(at("full/notes.txt")) {
