@@ -249,7 +249,7 @@ func formula(name string, shape []int) []float32 {
 		out[0] = 3
 		return out
 	}
-	scale, shift := float32(0), float32(0)
+	var scale, shift float32
 	switch {
 	case strings.HasSuffix(name, "bias"):
 		scale = 0.05
