@@ -81,6 +81,7 @@ type tokenizer struct {
 	raw, normalized []specialToken
 	bos, eos, pad   int32 // bos is −1 where there is none
 	oneEOS          bool  // a text that ends in eos gets no other
+	cleans          bool  // see Cleans
 	context         int
 	files           map[string][]byte // for Save
 
