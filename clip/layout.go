@@ -40,6 +40,7 @@ const (
 	hfConfigFile       = "config.json"
 	hfWeightsFile      = "model.safetensors"
 	preprocessorFile   = "preprocessor_config.json"
+	processorFile      = "processor_config.json" // transformers 5 has preprocessing in it
 	openclipConfigFile = "open_clip_config.json"
 	openclipWeights    = "open_clip_model.safetensors"
 	cardFile           = "README.md"
@@ -120,7 +121,7 @@ func IsModel(dir string) bool {
 // preprocessing and the tokenizer's files.
 func Hash(path string) (string, error) {
 	dir := path
-	names := append([]string{hfConfigFile, hfWeightsFile, preprocessorFile, openclipConfigFile, openclipWeights}, text.Files()...)
+	names := append([]string{hfConfigFile, hfWeightsFile, preprocessorFile, openclipConfigFile, openclipWeights, processorFile}, text.Files()...)
 	add := func(name string) {
 		if !slices.Contains(names, name) {
 			names = append(names, name)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 
 	"arf/imaging"
 )
@@ -48,18 +49,34 @@ func (s *hfSize) fits(n int) bool {
 	return *s == hfSize{ShortestEdge: n} || *s == hfSize{Height: n, Width: n}
 }
 
-// readPreprocessor reads the settings that differ between models; what the file
-// leaves out, or all if there's none, is p's.
-func readPreprocessor(path string, p imaging.Preprocess) (imaging.Preprocess, error) {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
+// readPreprocessor reads the settings that differ between models; what the files
+// leave out, or all if there are none, is p's. As in transformers 5,
+// processor_config.json comes first, if it has image_processor in it.
+func readPreprocessor(dir string, p imaging.Preprocess) (imaging.Preprocess, error) {
+	for _, name := range []string{processorFile, preprocessorFile} {
+		path := filepath.Join(dir, name)
+		data, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return p, err
+		}
+		if name == processorFile {
+			var file struct {
+				Images json.RawMessage `json:"image_processor"`
+			}
+			if err := json.Unmarshal(data, &file); err != nil {
+				return p, fmt.Errorf("%s: %w", path, err)
+			}
+			if data = file.Images; len(data) == 0 || string(data) == "null" {
+				continue
+			}
+		}
+		if p, err = parsePreprocessor(data, p); err != nil {
+			return p, fmt.Errorf("%s: %w", path, err)
+		}
 		return p, nil
-	}
-	if err != nil {
-		return p, err
-	}
-	if p, err = parsePreprocessor(data, p); err != nil {
-		return p, fmt.Errorf("%s: %w", path, err)
 	}
 	return p, nil
 }

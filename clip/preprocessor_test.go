@@ -2,6 +2,8 @@ package clip
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -64,6 +66,43 @@ func TestPreprocessorSizes(t *testing.T) {
 		if !strings.HasPrefix(got, want) {
 			t.Errorf("%s: got %q, want %q", file, got, want)
 		}
+	}
+}
+
+// transformers 5 writes preprocessing into processor_config.json, and reads it
+// from there first.
+func TestNestedPreprocessor(t *testing.T) {
+	m := randomModel(t, "vit_gelu_eos")
+	dir := t.TempDir()
+	if err := m.Save(dir, torch.Float32, nil); err != nil {
+		t.Fatal(err)
+	}
+	plain, err := Hash(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nested := m.Preprocess
+	nested.Mean, nested.Interpolation = [3]float32{0.5, 0.25, 0.125}, imaging.Bilinear
+	for content, want := range map[string]imaging.Preprocess{
+		`{"processor_class": "CLIPProcessor"}`: m.Preprocess,
+		`{"image_processor": {"do_convert_rgb": null, "image_mean": [0.5, 0.25, 0.125], "resample": 2}, "processor_class": "CLIPProcessor"}`: nested,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, processorFile), []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := Load(dir, torch.CPU); err != nil || again.Preprocess != want {
+			t.Errorf("%s: %+v, %v", content, again, err)
+		}
+		if hash, err := Hash(dir); err != nil || hash == plain {
+			t.Errorf("%s: hash %s, %v", content, hash, err)
+		}
+	}
+	// What is saved there again is read, not what is left.
+	if err := m.Save(dir, torch.Float32, nil); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := Load(dir, torch.CPU); err != nil || again.Preprocess != m.Preprocess {
+		t.Errorf("%+v, %v", again, err)
 	}
 }
 
