@@ -181,6 +181,9 @@ func readOpenCLIP(f files, o LoadOptions, tensors checkpoint.Tensors) (p parts, 
 		if openAI || o.ForceQuickGELU {
 			p.config.setActivation(nn.QuickGELU) // as all of OpenAI's have
 		}
+		if !openAI {
+			p.source.Guessed = notInWeights + guessedPreprocessing
+		}
 		p.preprocess = imaging.CLIP(p.config.Vision.ImageSize)
 	default:
 		if p.config, p.source.Guessed, err = inferConfig(tensors, openAI, o.ForceQuickGELU); err != nil {
