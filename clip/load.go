@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,8 +35,8 @@ type LoadOptions struct {
 // Face's layout (config.json; model.safetensors or pytorch_model.bin, whole or
 // in shards) or open_clip's (open_clip_config.json; open_clip_model.safetensors,
 // open_clip_pytorch_model.bin and the like), or a checkpoint file of open_clip's
-// training or of OpenAI's. Weights are converted to float32. Errors name file
-// and field or tensor.
+// training or of OpenAI's. Weights are converted to float32. What had to be
+// guessed (Source) is a warning. Errors name file and field or tensor.
 func Load(path string, d torch.Device) (*Model, error) { return LoadWith(path, d, LoadOptions{}) }
 
 // parts are a model as it was read, before it is built.
@@ -91,6 +92,9 @@ func LoadWith(path string, d torch.Device, o LoadOptions) (m *Model, err error) 
 			tensor.Name = openclipName(tensor.Name)
 		}
 		return nil, fmt.Errorf("%s: %w", f.weights, err)
+	}
+	if m.Source.Guessed != "" {
+		slog.Warn("the checkpoint has no config", "model", path, "note", m.Source.Guessed)
 	}
 	m.To(d)
 	return m, nil

@@ -62,9 +62,6 @@ type and layout give back the same bits.`,
 			w := cmd.OutOrStdout()
 			fmt.Fprintf(w, "read %s: %s, %s layout, %.1f million parameters, %v\n",
 				m.Source.Weights, m.Config.Architecture(), m.Source.Layout, float64(m.Config.Parameters())/1e6, m.Source.DType)
-			if m.Source.Guessed != "" {
-				fmt.Fprintln(w, m.Source.Guessed)
-			}
 			fmt.Fprintf(w, "wrote %s: %s layout, %v\n", out, saved.Layout, saved.DType)
 			return nil
 		},
