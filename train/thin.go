@@ -2,6 +2,7 @@ package train
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,8 +10,9 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// ThinMetrics copies every every-th step, and the last one, of a run's
-// metrics.jsonl to the file to, the log that goes with a shipped model.
+// ThinMetrics copies every every-th step, those with a held-out measurement and
+// the last one of a run's metrics.jsonl to the file to, the log that goes with
+// a shipped model.
 func ThinMetrics(from, to string, every int) error {
 	file, err := os.Open(from)
 	if err != nil {
@@ -28,7 +30,7 @@ func ThinMetrics(from, to string, every int) error {
 			continue
 		}
 		last = nil
-		if line.Step%every == 0 {
+		if line.Step%every == 0 || bytes.Contains(scanner.Bytes(), []byte(`"held_out`)) {
 			kept = append(append(kept, scanner.Bytes()...), '\n')
 		} else {
 			last = append(last, scanner.Bytes()...)

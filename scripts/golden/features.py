@@ -15,6 +15,7 @@ import importlib.util
 import io
 import json
 import pathlib
+import re
 import shutil
 import zipfile
 
@@ -204,10 +205,19 @@ def openai(path, name, **sizes):
     torch.jit.save(traced, archive)
     with zipfile.ZipFile(archive) as old, zipfile.ZipFile(folder / "model.pt", "w") as new:
         for entry in old.infolist():
-            if not entry.filename.endswith(".debug_pkl"):  # lines of the program that was traced
-                new.writestr(entry, old.read(entry))
+            if entry.filename.endswith(".debug_pkl"):  # lines of the program that was traced
+                continue
+            data = old.read(entry)
+            if entry.filename.endswith(".py"):
+                data = declarations(data)
+            new.writestr(entry, data)
     tokenizer(folder)
     reference(folder, model.float(), size, {"layout": "openai"})
+
+
+def declarations(code):
+    """A class's list of weights, without its methods, which are OpenAI's program."""
+    return b"\n".join(line for line in code.split(b"\n") if re.match(rb"class |  \w+ [:=] ", line)) + b"\n"
 
 
 # ---- full size ----
