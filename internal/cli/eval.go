@@ -146,9 +146,6 @@ func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool)
 	if err != nil {
 		return err
 	}
-	if model.Source.Guessed != "" {
-		fmt.Fprintln(os.Stderr, "arf:", model.Source.Guessed)
-	}
 	o := suite.RunOptions{ModelName: ref, Out: f.out, Redo: f.redo}
 	o.BatchSize, o.Workers = f.batch, f.workers
 	if o.Precision, err = parsePrecision(f.precision, device); err != nil {
