@@ -32,7 +32,7 @@ type Data struct {
 	Finetune   Source `yaml:"finetune"`   // labelled images of the task
 	Validation Source `yaml:"validation"` // labelled images for choosing anything; empty path = none
 	Pool       Source `yaml:"pool"`       // candidate image-text pairs; needed by flyp+ita and arf
-	Classes    List   `yaml:"classes"`    // class names in label order; empty = the finetune set's own, sorted
+	Classes    List   `yaml:"classes"`    // class names in label order, each optionally with a tab and its name in prompts; empty = the finetune set's own, sorted
 }
 
 // Source is a set of samples on disk.

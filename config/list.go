@@ -1,10 +1,15 @@
 package config
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"strings"
+	"unicode/utf8"
 )
+
+// maxList bounds the files of lists.
+const maxList = 64 << 20
 
 // List is a list of texts that a config gives either itself (`[cat, dog]`) or by a single text (`classes.txt`): the
 // path of a file with one item a line, or a keyword where the field has some. The zero List is empty.
@@ -22,10 +27,21 @@ func (l List) Read() ([]string, error) {
 	if l.Ref == "" {
 		return l.Items, nil
 	}
-	data, err := os.ReadFile(l.Ref)
+	info, err := os.Stat(l.Ref)
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxList) {
+		err = fmt.Errorf("%s isn't a text file of at most %d MB", l.Ref, maxList>>20)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read list: %w; give an existing text file with one item a line, or a list [a, b]", err)
 	}
+	data, err := os.ReadFile(l.Ref)
+	if err != nil {
+		return nil, fmt.Errorf("read list: %w", err)
+	}
+	if !utf8.Valid(data) {
+		return nil, fmt.Errorf("read list: %s is not UTF-8; save it as such", l.Ref)
+	}
+	data = bytes.TrimPrefix(data, []byte("\uFEFF")) // Windows' mark
 	var items []string
 	for line := range strings.Lines(string(data)) {
 		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {

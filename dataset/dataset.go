@@ -26,7 +26,8 @@ import (
 // Sample is one image with what is known about it.
 type Sample struct {
 	// Key names the sample within its dataset: the path in an image folder or
-	// table, the key in a webdataset.
+	// table, the key in a webdataset; where several sources are joined, after the
+	// source's path and "::".
 	Key   string
 	Image []byte // encoded
 	Text  string // "" if there is none
@@ -146,10 +147,33 @@ func openMixed(source Source) (Dataset, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
-		parts = append(parts, d)
+		parts = append(parts, keyed{d, path + "::"})
 	}
 	return Mix(parts, weights)
 }
+
+// keyed tells apart samples of several sources that have the same key, such as
+// cat/0001.jpg.
+type keyed struct {
+	Dataset
+	prefix string
+}
+
+func (k keyed) Sample(i int) (Sample, error) {
+	s, err := k.Dataset.Sample(i)
+	s.Key = k.prefix + s.Key
+	return s, err
+}
+
+func (k keyed) describe(i int) (Sample, error) {
+	s, err := Describe(k.Dataset, i)
+	s.Key = k.prefix + s.Key
+	return s, err
+}
+
+func (k keyed) Classes() []string   { return Classes(k.Dataset) }
+func (k keyed) Templates() []string { return Templates(k.Dataset) }
+func (k keyed) Problems() Problems  { return ProblemsOf(k.Dataset) }
 
 func openOne(source Source) (d Dataset, err error) {
 	kind := source.Type
@@ -192,6 +216,9 @@ func openOne(source Source) (d Dataset, err error) {
 
 // choose applies what a source says of any type.
 func choose(d Dataset, source Source) (Dataset, error) {
+	if source.Shots > 0 && len(source.Weights) > 0 {
+		return nil, errors.New("shots choose samples without regard to weights; leave one of them out")
+	}
 	if source.Shots > 0 {
 		return FewShot(d, source.Shots, uint64(source.ShotsSeed))
 	}

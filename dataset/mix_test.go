@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"arf/imaging"
@@ -49,7 +50,7 @@ func TestMix(t *testing.T) {
 	if d.Len() != 14 {
 		t.Fatalf("%d samples", d.Len())
 	}
-	if s, err := d.Sample(5); err != nil || s.Key != "b1.png" {
+	if s, err := d.Sample(5); err != nil || s.Key != b+"::b1.png" {
 		t.Errorf("%+v, %v", s, err)
 	}
 	const epochs = 10
@@ -58,6 +59,7 @@ func TestMix(t *testing.T) {
 	for e, keys := range drawn {
 		ofA, ofB := 0, map[string]bool{}
 		for _, k := range keys {
+			_, k, _ = strings.Cut(k, "::") // after the source
 			counts[k]++
 			if k[0] == 'a' {
 				ofA++
@@ -109,6 +111,7 @@ func TestMixErrors(t *testing.T) {
 		"negative": {Source{Path: a + "::" + b, Weights: []float64{-1, 1}}, []string{"weight -1"}},
 		"nothing":  {Source{Path: a + "::" + b, Weights: []float64{0.01, 1}}, []string{"weight 0.01", "none of the 4"}},
 		"missing":  {Source{Path: a + "::none.csv"}, []string{"none.csv"}},
+		"shots":    {Source{Path: a + "::" + b, Weights: []float64{1, 2}, Shots: 1}, []string{"shots", "weights"}},
 		"classes":  {Source{Path: folder + "::" + other}, []string{"classes"}},
 	} {
 		_, err := Open(c.source)

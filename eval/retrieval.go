@@ -20,8 +20,6 @@ type Captions struct {
 	// ByKey makes samples of one key one image, as a table has a line for each
 	// caption.
 	ByKey bool
-	// Split, if set, takes a sample's text apart into its captions.
-	Split func(text string) []string
 }
 
 // RetrievalResult is one model on one caption set: clip_benchmark's JSON and
@@ -175,9 +173,6 @@ func (r *RetrievalResult) group(set Captions) (rows []int, captions [][]string) 
 		texts := s.Texts
 		if len(texts) == 0 && s.Text != "" {
 			texts = []string{s.Text}
-		}
-		if set.Split != nil {
-			texts = set.Split(s.Text)
 		}
 		if len(texts) == 0 {
 			r.LeftOut++

@@ -173,8 +173,4 @@ func TestRetrieveLeavesOutWhatHasNoCaption(t *testing.T) {
 	if _, err := Retrieve(t.Context(), m, Captions{Name: "c", Data: shapes(t, 2, 0, "disc")}, Options{}); err == nil || !strings.Contains(err.Error(), "caption") {
 		t.Errorf("no captions: %v", err)
 	}
-	lines := Captions{Name: "c", Data: openData(t, table), Split: func(s string) []string { return slices.Repeat([]string{s}, 2) }}
-	if r, err = Retrieve(t.Context(), m, lines, quiet); err != nil || r.Texts <= r.Images {
-		t.Errorf("split captions: %+v, %v", r, err)
-	}
 }

@@ -1,6 +1,8 @@
 package pipeline
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -14,12 +16,13 @@ import (
 	"arf/eval"
 	"arf/index"
 	"arf/report"
+	"arf/suite"
 )
 
 // data is everything that a config names, opened.
 type data struct {
-	classes   []string
-	templates []string // train.templates, read
+	classes   []eval.Class // by label
+	templates []string     // train.templates, read
 	finetune  dataset.Dataset
 	pool      dataset.Dataset // nil without one
 	drift     dataset.Dataset // held-out pairs; nil without
@@ -42,29 +45,37 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 	d := &data{hashes: map[string]string{}}
 	var err error
 	if !cfg.Data.Classes.IsZero() {
-		if d.classes, err = cfg.Data.Classes.Read(); err != nil {
+		lines, err := cfg.Data.Classes.Read()
+		if err != nil {
 			return nil, fmt.Errorf("data.classes: %w", err)
 		}
+		d.classes = suite.ParseClasses(lines)
 	}
 	if d.templates, err = readTemplates(cfg.Train.Templates); err != nil {
 		return nil, fmt.Errorf("train.templates: %w", err)
 	}
-	if d.finetune, err = open(cfg.Data.Finetune, d.classes); err != nil {
+	if d.finetune, err = open(cfg.Data.Finetune, names(d.classes)); err != nil {
 		return nil, fmt.Errorf("data.finetune: %w", err)
 	}
 	if d.classes == nil {
-		d.classes = dataset.Classes(d.finetune)
+		d.classes = suite.Spoken(dataset.Classes(d.finetune))
 	}
 	if len(d.classes) == 0 {
 		return nil, fmt.Errorf("data.finetune: %s has no classes; put the images of each class in a folder named after the class, or give the names in data.classes where there are labels", cfg.Data.Finetune.Path)
+	}
+	if slices.ContainsFunc(d.classes, func(c eval.Class) bool { return c.Prompt != "" }) {
+		d.finetune = dataset.Named(d.finetune, prompts(d.classes)) // for anchors and prompts
+	}
+	if err := checkKeys(d.finetune); err != nil {
+		return nil, fmt.Errorf("data.finetune: %w", err)
 	}
 	if err := d.add(ctx, "finetune", "finetune", cfg.Data.Finetune.Path, d.finetune, len(d.classes)); err != nil {
 		return nil, err
 	}
 	if cfg.Data.Validation.Path != "" {
 		// Measured like a suite, so that choices need no test set.
-		suite := config.Suite{Name: config.SuiteValidation, Role: config.RoleValidation, Source: cfg.Data.Validation}
-		if err := d.addSuite(ctx, cfg, suite); err != nil {
+		validation := config.Suite{Name: config.SuiteValidation, Role: config.RoleValidation, Source: cfg.Data.Validation}
+		if err := d.addSuite(ctx, cfg, validation); err != nil {
 			return nil, fmt.Errorf("data.validation: %w", err)
 		}
 	}
@@ -110,14 +121,12 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 
 // addSuite opens a test set and guards it.
 func (d *data) addSuite(ctx context.Context, cfg *config.Config, s config.Suite) error {
-	suite, err := openSuite(cfg, s, d.classes)
+	test, err := openSuite(cfg, s, d.classes)
 	if err != nil {
 		return err
 	}
-	if err := warnMissing(suite); err != nil {
-		return err
-	}
-	return d.addTest(ctx, suite, s.Source.Path)
+	warnMissing(test)
+	return d.addTest(ctx, test, s.Source.Path)
 }
 
 func (d *data) addTest(ctx context.Context, s eval.Suite, path string) error {
@@ -129,21 +138,17 @@ func (d *data) addTest(ctx context.Context, s eval.Suite, path string) error {
 
 // warnMissing says which classes a test set has no images of: accuracies over
 // different classes don't compare.
-func warnMissing(suite eval.Suite) error {
-	present, err := eval.Present(suite.Data)
-	if err != nil {
-		return err
-	}
+func warnMissing(test eval.Suite) {
+	present := eval.Present(test.Data)
 	var missing []string
-	for _, c := range suite.Classes {
-		if !slices.Contains(present, c.Name) && (suite.ClassMask == nil || slices.Contains(suite.ClassMask, c.Name)) {
+	for _, c := range test.Classes {
+		if !slices.Contains(present, c.Name) && (test.ClassMask == nil || slices.Contains(test.ClassMask, c.Name)) {
 			missing = append(missing, c.Name)
 		}
 	}
 	if len(missing) > 0 {
-		slog.Warn(fmt.Sprintf("suite %s has no images of %d of its %d classes", suite.Name, len(missing), len(suite.Classes)), "such as", missing[0])
+		slog.Warn(fmt.Sprintf("suite %s has no images of %d of its %d classes", test.Name, len(missing), len(test.Classes)), "such as", missing[0])
 	}
-	return nil
 }
 
 // add notes a part's size and content; name is the report's.
@@ -154,6 +159,29 @@ func (d *data) add(ctx context.Context, key, name, path string, set dataset.Data
 	}
 	d.hashes[key] = sum
 	d.parts = append(d.parts, report.DataInfo{Role: name, Path: path, Images: set.Len(), Classes: classes, SHA256: sum})
+	return nil
+}
+
+// checkKeys refuses different images of one key, whose captions and pairs would
+// be mixed up.
+func checkKeys(d dataset.Dataset) error {
+	first := map[string]int{}
+	for i := range d.Len() {
+		s, err := dataset.Describe(d, i)
+		if err != nil {
+			continue // named when it's read
+		}
+		old, ok := first[s.Key]
+		if !ok {
+			first[s.Key] = i
+			continue
+		}
+		a, errA := d.Sample(old)
+		b, errB := d.Sample(i)
+		if errA == nil && errB == nil && !bytes.Equal(a.Image, b.Image) {
+			return fmt.Errorf("two images have the key %q, by which anchors are kept; give them different names", s.Key)
+		}
+	}
 	return nil
 }
 
@@ -174,52 +202,76 @@ func open(s config.Source, classes []string) (dataset.Dataset, error) {
 	return d, nil
 }
 
-func openSuite(cfg *config.Config, s config.Suite, finetune []string) (eval.Suite, error) {
-	suite := eval.Suite{Name: s.Name, Role: string(s.Role)}
+// names are the classes' names in the data.
+func names(classes []eval.Class) []string {
+	var out []string
+	for _, c := range classes {
+		out = append(out, c.Name)
+	}
+	return out
+}
+
+// prompts are the classes' names in prompts.
+func prompts(classes []eval.Class) []string {
+	var out []string
+	for _, c := range classes {
+		out = append(out, cmp.Or(c.Prompt, c.Name))
+	}
+	return out
+}
+
+func openSuite(cfg *config.Config, s config.Suite, finetune []eval.Class) (eval.Suite, error) {
+	test := eval.Suite{Name: s.Name, Role: string(s.Role)}
 	var err error
 	var known []string
 	if s.Source.LabelColumn != "" {
-		known = finetune // labels are numbers of these
+		known = names(finetune) // labels are numbers of these
 	}
-	if suite.Data, err = open(s.Source, known); err != nil {
-		return suite, err
+	if test.Data, err = open(s.Source, known); err != nil {
+		return test, err
 	}
-	names := finetune
+	test.Classes = finetune
 	switch {
 	case s.Classes.Ref == config.ClassesTexts:
-		suite.Data = dataset.TextsAsClasses(suite.Data)
-		if names = dataset.Classes(suite.Data); len(names) == 0 {
-			return suite, fmt.Errorf("%s has no texts", s.Source.Path)
+		test.Data = dataset.TextsAsClasses(test.Data)
+		if test.Classes = eval.Classes(dataset.Classes(test.Data)...); len(test.Classes) == 0 {
+			return test, fmt.Errorf("%s has no texts", s.Source.Path)
 		}
 	case s.Classes.Ref == config.ClassesFolder, s.Classes.IsZero() && s.Role == config.RoleZeroShot:
-		if names = dataset.Classes(suite.Data); len(names) == 0 {
-			return suite, fmt.Errorf("%s has no class names of its own; give them in classes", s.Source.Path)
+		if test.Classes = suite.Spoken(dataset.Classes(test.Data)); len(test.Classes) == 0 {
+			return test, fmt.Errorf("%s has no class names of its own; give them in classes", s.Source.Path)
 		}
 	case s.Classes.Ref == config.ClassesFinetune, s.Classes.IsZero():
-	default:
-		if names, err = s.Classes.Read(); err != nil {
-			return suite, fmt.Errorf("classes: %w", err)
+		if len(dataset.Classes(test.Data)) == 0 { // labels, if any, are numbers of these
+			if test.Data, err = open(s.Source, names(finetune)); err != nil {
+				return test, err
+			}
 		}
+	default:
+		lines, err := s.Classes.Read()
+		if err != nil {
+			return test, fmt.Errorf("classes: %w", err)
+		}
+		test.Classes = suite.ParseClasses(lines)
 	}
-	suite.Classes = eval.Classes(names...)
 	switch {
 	case s.ClassMask.Ref == config.MaskPresent:
-		suite.ClassMask, err = eval.Present(suite.Data)
+		test.ClassMask = eval.Present(test.Data)
 	case !s.ClassMask.IsZero():
-		suite.ClassMask, err = s.ClassMask.Read()
+		test.ClassMask, err = s.ClassMask.Read()
 	}
 	if err != nil {
-		return suite, fmt.Errorf("class_mask: %w", err)
+		return test, fmt.Errorf("class_mask: %w", err)
 	}
 	for _, list := range []config.List{s.Templates, cfg.Eval.Templates, cfg.Train.Templates} {
 		if !list.IsZero() {
-			if suite.Templates, err = readTemplates(list); err != nil {
-				return suite, fmt.Errorf("templates: %w", err)
+			if test.Templates, err = readTemplates(list); err != nil {
+				return test, fmt.Errorf("templates: %w", err)
 			}
 			break
 		}
 	}
-	return suite, nil
+	return test, nil
 }
 
 // readTemplates reads prompts and checks those that come from a file.

@@ -80,7 +80,7 @@ func (r *run) evalOptions() eval.Options {
 }
 
 func (r *run) evaluateHash(m config.Method, seed int) (string, error) {
-	parts := []any{"evaluate", r.modelHash, r.data.classes, r.precision.String()}
+	parts := []any{"evaluate", r.modelHash, names(r.data.classes), r.precision.String()}
 	for _, s := range r.data.suites {
 		parts = append(parts, s.Name, s.Role, s.Classes, s.Templates, s.ClassMask, r.data.hashes["suite/"+s.Name])
 		if s.Border != 0 || s.ByLabel || len(s.Alias) > 0 || s.Metric != "" {
@@ -170,7 +170,7 @@ func (r *run) wise(ctx context.Context, evaluator *eval.Evaluator, ends map[floa
 	}
 	var zeroshot *eval.Head
 	if head != nil {
-		if zeroshot, err = eval.ZeroShotHead(ctx, pretrained, eval.Classes(r.data.classes...), r.data.templates, r.precision); err != nil {
+		if zeroshot, err = eval.ZeroShotHead(ctx, pretrained, r.data.classes, r.data.templates, r.precision); err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,7 +38,10 @@ func (r *run) finetuneHash(m config.Method, seed int) (string, error) {
 	if m.Pairs() == config.PairsNone {
 		t.LambdaITA = 0
 	}
-	parts := []any{"finetune", r.modelHash, r.data.hashes["finetune"], r.data.classes, m, seed, t, r.precision.String()}
+	parts := []any{"finetune", r.modelHash, r.data.hashes["finetune"], prompts(r.data.classes), m, seed, t, r.precision.String()}
+	if own := names(r.data.classes); !slices.Equal(own, prompts(r.data.classes)) {
+		parts = append(parts, own)
+	}
 	// The anchors by their content, as people may edit them.
 	if m.Captions() {
 		h, err := fileHash(r.captionsPath())
@@ -94,9 +98,10 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 	if err != nil {
 		return err
 	}
-	given := finetune.Data{Finetune: r.data.finetune, Classes: r.data.classes, Templates: r.data.templates, Pool: r.data.pool}
+	given := finetune.Data{Finetune: r.data.finetune, Classes: prompts(r.data.classes), Templates: r.data.templates, Pool: r.data.pool}
 	if m == config.MethodFT {
-		if given.ZeroShotHead, err = eval.ZeroShotHead(ctx, model, eval.Classes(r.data.classes...), r.data.templates, r.precision); err != nil {
+		given.Classes = names(r.data.classes) // of the head; no prompts are drawn
+		if given.ZeroShotHead, err = eval.ZeroShotHead(ctx, model, r.data.classes, r.data.templates, r.precision); err != nil {
 			return err
 		}
 	}
@@ -165,20 +170,21 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 // classPrompts has every finetune image's class in all templates, as if they
 // were its captions.
 func classPrompts(d *data) (map[string][]string, error) {
-	prompts := map[string][]string{}
+	texts := map[string][]string{}
+	classes := prompts(d.classes)
 	for i := range d.finetune.Len() {
 		s, err := dataset.Describe(d.finetune, i)
 		if err != nil {
 			continue // the loader counts and names it
 		}
-		if s.Label < 0 || s.Label >= len(d.classes) {
-			return nil, fmt.Errorf("finetune image %s has the label %d; there are %d classes", s.Key, s.Label, len(d.classes))
+		if s.Label < 0 || s.Label >= len(classes) {
+			return nil, fmt.Errorf("finetune image %s has the label %d; there are %d classes", s.Key, s.Label, len(classes))
 		}
 		for _, t := range d.templates {
-			prompts[s.Key] = append(prompts[s.Key], strings.ReplaceAll(t, "{}", d.classes[s.Label]))
+			texts[s.Key] = append(texts[s.Key], strings.ReplaceAll(t, "{}", classes[s.Label]))
 		}
 	}
-	return prompts, nil
+	return texts, nil
 }
 
 // trainingSeconds adds up the steps of a run, of all its resumptions.

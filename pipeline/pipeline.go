@@ -122,7 +122,7 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 	}
 	// Before anything is trained: a class that no prompt names is found here.
 	suites := r.evalOptions()
-	suites.CacheBytes = cachedImages
+	suites.CacheBytes = cachedImages / int64(max(1, len(r.data.suites)))
 	if r.evaluator, err = eval.New(r.data.suites, suites); err != nil {
 		return err
 	}

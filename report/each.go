@@ -10,7 +10,8 @@ type Model struct {
 	Seed   int
 }
 
-// Evaluations goes through all evaluations, in no order; suite is a Suite's Name.
+// Evaluations goes through all evaluations, in no order; each one's Dataset is a
+// Suite's Name.
 func (r *Run) Evaluations() iter.Seq2[Model, *Evaluation] {
 	return func(yield func(Model, *Evaluation) bool) {
 		for key, bySeed := range r.evals {

@@ -13,7 +13,7 @@ import (
 type Difference struct {
 	A, B       string
 	Mean       float64
-	Low, High  float64 // 95% interval
+	Low, High  float64 // 95% interval; NaN where the test sets have too few classes for one
 	Std        float64 // over replicates, each against its own
 	Replicates int
 }
@@ -45,14 +45,10 @@ func (t *Table) Difference(a, b string, suites []report.Suite) (Difference, erro
 		sets = append(sets, one)
 	}
 	// The pairs of each run, for resampling seeds within it.
-	var runs [][]int
+	runs := make([][]int, len(t.Runs))
 	for i, p := range pairs {
-		if p.a.run >= len(runs) || len(runs) == 0 {
-			runs = append(runs, make([][]int, p.a.run+1-len(runs))...)
-		}
 		runs[p.a.run] = append(runs[p.a.run], i)
 	}
-	runs = slices.DeleteFunc(runs, func(r []int) bool { return len(r) == 0 })
 	one := make([]float64, len(classes))
 	for c := range one {
 		one[c] = 1
@@ -80,6 +76,10 @@ func (t *Table) Difference(a, b string, suites []report.Suite) (Difference, erro
 		if v := average(sets, weight, drawn); !math.IsNaN(v) {
 			values = append(values, v)
 		}
+	}
+	d.Low, d.High = math.NaN(), math.NaN()
+	if len(values) < resamples/2 { // most draws left a test set without any class
+		return d, nil
 	}
 	slices.Sort(values)
 	d.Low, d.High = values[int(0.025*float64(len(values)))], values[int(0.975*float64(len(values)))]
@@ -157,7 +157,7 @@ func pair(s report.Suite, pairs []couple, classes map[string]int) (paired, error
 }
 
 // average is the difference of accuracies, over images weighted by their class,
-// then over sets and replicates.
+// then over sets and replicates; NaN if a set has no class of any weight.
 func average(sets []paired, weight []float64, replicates []int) float64 {
 	sum := 0.0
 	for _, s := range sets {

@@ -3,6 +3,7 @@ package results
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -27,6 +28,8 @@ func (t *Table) Figure(axis Axis, sweep []Point) ([]byte, error) {
 	at := func(id, other Score) plotter.XY { return plotter.XY{X: 100 * id.Mean, Y: 100 * other.Mean} }
 	look := 0
 	add := func(name string, xys plotter.XYs, joined bool) error {
+		// What wasn't evaluated on both axes has no place.
+		xys = slices.DeleteFunc(xys, func(xy plotter.XY) bool { return math.IsNaN(xy.X) || math.IsNaN(xy.Y) })
 		if len(xys) == 0 {
 			return nil
 		}
@@ -80,7 +83,8 @@ func (t *Table) Figure(axis Axis, sweep []Point) ([]byte, error) {
 		// Keys are in the order of alpha: wise-flyp-0.1, wise-flyp-0.2 …
 		xys := plotter.XYs{}
 		for _, key := range t.Methods {
-			if strings.HasPrefix(key, "wise-"+method+"-") && !strings.Contains(strings.TrimPrefix(key, "wise-"+method+"-"), "-") {
+			// flyp's are not flyp-2x's.
+			if alpha, ok := strings.CutPrefix(key, "wise-"+method+"-"); ok && !strings.Contains(alpha, "-") {
 				xys = append(xys, score(key))
 			}
 		}

@@ -79,7 +79,10 @@ func (t *Table) JSON(comparisons []Comparison) ([]byte, error) {
 	var differences []jsonDifference
 	for _, c := range comparisons {
 		for _, axis := range axes {
-			d := c.On[axis]
+			d, ok := c.On[axis]
+			if !ok {
+				continue
+			}
 			differences = append(differences, jsonDifference{c.A, c.B, axis, number(d.Mean), number(d.Low), number(d.High), number(d.Std)})
 		}
 	}

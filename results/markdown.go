@@ -52,7 +52,11 @@ func points(v float64) string {
 	if math.IsNaN(v) {
 		return "–"
 	}
-	return strings.Replace(fmt.Sprintf("%.1f", 100*v), "-", "−", 1)
+	text := fmt.Sprintf("%.1f", 100*v)
+	if text == "-0.0" {
+		text = "0.0"
+	}
+	return strings.Replace(text, "-", "−", 1)
 }
 
 func signed(v float64) string {
@@ -70,10 +74,15 @@ func (s Score) String() string {
 	return points(s.Mean) + " ± " + points(s.Std)
 }
 
+// header is a table's first two lines.
+func header(titles ...string) string {
+	return "| " + strings.Join(titles, " | ") + " |\n|" + strings.Repeat("---|", len(titles)) + "\n"
+}
+
 // mainTable has the axes of every method; of the WiSE-FT models those halfway.
 func (t *Table) mainTable() string {
 	var b strings.Builder
-	b.WriteString("| method | models | ID | average shift | zero-shot |\n|---|---|---|---|---|\n")
+	b.WriteString(header("method", "models", "ID", "average shift", "zero-shot"))
 	for _, key := range t.Methods {
 		if isWise(key) && !strings.HasSuffix(key, "-0.5") {
 			continue
@@ -91,13 +100,11 @@ func (t *Table) mainTable() string {
 func (t *Table) shiftTable() string {
 	var b strings.Builder
 	suites := t.on(Shift)
-	b.WriteString("| method |")
-	rule := "|---|"
+	titles := []string{"method"}
 	for _, s := range suites {
-		fmt.Fprintf(&b, " %s |", s.Name)
-		rule += "---|"
+		titles = append(titles, s.Name)
 	}
-	b.WriteString("\n" + rule + "\n")
+	b.WriteString(header(titles...))
 	for _, key := range t.Methods {
 		if isWise(key) && !strings.HasSuffix(key, "-0.5") {
 			continue
@@ -119,7 +126,7 @@ func (t *Table) shiftTable() string {
 // differenceTable sets differences whose interval leaves out zero in bold.
 func differenceTable(comparisons []Comparison) string {
 	var b strings.Builder
-	b.WriteString("| difference | says | ID | average shift | zero-shot |\n|---|---|---|---|---|\n")
+	b.WriteString(header("difference", "says", "ID", "average shift", "zero-shot"))
 	for _, c := range comparisons {
 		fmt.Fprintf(&b, "| %s − %s | %s |", c.A, c.B, c.Why)
 		for _, axis := range axes {
@@ -145,13 +152,11 @@ func (t *Table) driftTable() string {
 		{"recall_image_to_text@1", "recall@1 image → text"}, {"recall_text_to_image@1", "recall@1 text → image"},
 	}
 	var b strings.Builder
-	b.WriteString("| method |")
-	rule := "|---|"
+	titles := []string{"method"}
 	for _, c := range columns {
-		fmt.Fprintf(&b, " %s |", c.label)
-		rule += "---|"
+		titles = append(titles, c.label)
 	}
-	b.WriteString("\n" + rule + "\n")
+	b.WriteString(header(titles...))
 	for _, key := range t.Methods {
 		drift := t.drift(key)
 		if drift == nil {
@@ -172,7 +177,7 @@ func (t *Table) driftTable() string {
 
 func sweepTable(sweep []Point) string {
 	var b strings.Builder
-	b.WriteString("| method | learning rate | ID | average shift | zero-shot |\n|---|---|---|---|---|\n")
+	b.WriteString(header("method", "learning rate", "ID", "average shift", "zero-shot"))
 	for _, p := range sweep {
 		fmt.Fprintf(&b, "| %s | %g | %s | %s | %s |\n", p.Method, p.LR, p.Score[ID], p.Score[Shift], p.Score[ZeroShot])
 	}

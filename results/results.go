@@ -5,7 +5,6 @@ package results
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -43,7 +42,8 @@ type model struct {
 	drift *report.Drift
 }
 
-// Load reads run folders. They must have the same test sets.
+// Load reads run folders: of the same data and settings, and of different
+// pretrained models or seeds.
 func Load(dirs ...string) (*Table, error) {
 	if len(dirs) == 0 {
 		return nil, errors.New("results: no run folder given")
@@ -54,7 +54,7 @@ func Load(dirs ...string) (*Table, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := t.checkSuites(r); err != nil {
+		if err := t.check(r); err != nil {
 			return nil, err
 		}
 		t.Runs = append(t.Runs, r)
@@ -62,28 +62,6 @@ func Load(dirs ...string) (*Table, error) {
 	}
 	t.order()
 	return t, nil
-}
-
-// checkSuites compares a run's test sets with the first one's, by size: runs
-// on other data can't be averaged.
-func (t *Table) checkSuites(r *report.Run) error {
-	var own []report.Suite
-	for _, s := range r.Suites {
-		if s.Role != report.RoleValidation {
-			own = append(own, s)
-		}
-	}
-	if t.suites == nil {
-		t.suites = own
-		return nil
-	}
-	same := func(a, b report.Suite) bool {
-		return a.Name == b.Name && a.Role == b.Role && a.Images == b.Images && a.Classes == b.Classes
-	}
-	if !slices.EqualFunc(t.suites, own, same) {
-		return fmt.Errorf("results: %s has other test sets than %s; evaluate both on the same data", r.Dir, t.Runs[0].Dir)
-	}
-	return nil
 }
 
 // Key names a method, or a WiSE-FT model of it.

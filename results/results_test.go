@@ -166,6 +166,77 @@ func TestRunsOnOtherDataAreRefused(t *testing.T) {
 	}
 }
 
+func TestRunsThatDoNotBelongTogetherAreRefused(t *testing.T) {
+	folder := func(name string, lr float64, model, pool string) string {
+		dir := runFolder(t, name, lr, methods, 1, world(0))
+		write(t, filepath.Join(dir, "run.json"), map[string]any{
+			"model": map[string]any{"name": "m", "sha256": model},
+			"data":  []any{map[string]any{"role": "pool", "sha256": pool}},
+		})
+		return dir
+	}
+	one := folder("one", 1e-3, "aa", "11")
+	for name, c := range map[string]struct{ other, want string }{
+		"itself":         {one, "give each run once"},
+		"model and seed": {folder("two", 1e-3, "aa", "11"), "repeats seed 0"},
+		"learning rate":  {folder("two", 1e-4, "bb", "11"), "train.lr"},
+		"pool":           {folder("two", 1e-3, "bb", "22"), "pool differs"},
+	} {
+		if _, err := Load(one, c.other); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	if _, err := Load(one, folder("two", 1e-3, "bb", "11")); err != nil {
+		t.Errorf("another pretrained model: %v", err)
+	}
+}
+
+// Without zero-shot test sets nothing is said of that axis, zero least of all.
+func TestAxisWithoutTestSets(t *testing.T) {
+	dirs := []string{runFolder(t, "one", 1e-3, methods, 3, world(0)), runFolder(t, "two", 1e-3, methods, 3, world(1))}
+	for _, dir := range dirs {
+		files, err := filepath.Glob(filepath.Join(dir, "eval", "*", "*", "zero.json"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%v, %v", files, err)
+		}
+		for _, f := range files {
+			if err := os.Remove(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	table, err := Load(dirs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	comparisons, err := table.Compare()
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := table.JSON(comparisons)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Methods     map[string]map[string]any `json:"methods"`
+		Differences []struct{ Axis Axis }     `json:"differences"`
+	}
+	if err := json.Unmarshal(data, &file); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range file.Differences {
+		if d.Axis == ZeroShot {
+			t.Error("a zero-shot difference of nothing")
+		}
+	}
+	if mean := file.Methods["arf"]["zero_shot"].(map[string]any)["mean"]; mean != nil {
+		t.Errorf("zero-shot accuracy %v", mean)
+	}
+	if _, err := table.Figure(ZeroShot, nil); err != nil {
+		t.Errorf("figure: %v", err)
+	}
+}
+
 func TestDocumentAndFigures(t *testing.T) {
 	table := load(t)
 	comparisons, err := table.Compare()

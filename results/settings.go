@@ -21,12 +21,10 @@ func Settings(dirs ...string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		var tree map[string]any
-		if err := yaml.Unmarshal([]byte(t.Runs[0].Config), &tree); err != nil {
-			return "", fmt.Errorf("results: %s/config.yaml: %w", dir, err)
+		flat, err := settings(t.Runs[0])
+		if err != nil {
+			return "", err
 		}
-		flat := map[string]string{}
-		flatten(flat, "", tree)
 		// What every run has of its own, and the methods, which have their rows.
 		delete(flat, "name")
 		delete(flat, "methods")
@@ -34,13 +32,7 @@ func Settings(dirs ...string) (string, error) {
 	}
 	keys := differing(configs)
 	var b strings.Builder
-	rule := "|"
-	b.WriteString("|")
-	for _, title := range append(slices.Clone(keys), "method", "models", "ID", "average shift", "zero-shot", "mean of the three") {
-		fmt.Fprintf(&b, " %s |", title)
-		rule += "---|"
-	}
-	b.WriteString("\n" + rule + "\n")
+	b.WriteString(header(append(slices.Clone(keys), "method", "models", "ID", "average shift", "zero-shot", "mean of the three")...))
 	var before string
 	for i, t := range runs {
 		for _, method := range t.Methods {
@@ -73,6 +65,17 @@ func Settings(dirs ...string) (string, error) {
 		}
 	}
 	return b.String(), nil
+}
+
+// settings are a run's config, by dotted keys.
+func settings(r *report.Run) (map[string]string, error) {
+	var tree map[string]any
+	if err := yaml.Unmarshal([]byte(r.Config), &tree); err != nil {
+		return nil, fmt.Errorf("results: %s/config.yaml: %w", r.Dir, err)
+	}
+	flat := map[string]string{}
+	flatten(flat, "", tree)
+	return flat, nil
 }
 
 // flatten writes a config's values by their dotted keys.

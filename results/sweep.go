@@ -32,8 +32,11 @@ func Sweep(dirs ...string) ([]Point, error) {
 				LR float64 `yaml:"lr"`
 			} `yaml:"train"`
 		}
-		if err := yaml.Unmarshal([]byte(r.Config), &c); err != nil || c.Train.LR == 0 {
-			return nil, fmt.Errorf("results: %s/config.yaml has no train.lr (%v)", dir, err)
+		if err := yaml.Unmarshal([]byte(r.Config), &c); err != nil {
+			return nil, fmt.Errorf("results: %s/config.yaml: %w", dir, err)
+		}
+		if c.Train.LR == 0 {
+			return nil, fmt.Errorf("results: %s/config.yaml has no train.lr; finetune it with arf run", dir)
 		}
 		byRate[c.Train.LR] = append(byRate[c.Train.LR], dir)
 	}

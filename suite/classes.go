@@ -72,7 +72,7 @@ func (s *Set) classes() (classes []eval.Class, mask []string, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		classes = spoken(names, nil)
+		classes = Spoken(names)
 	default:
 		return nil, nil, fmt.Errorf("classes %q are not known", s.Classes)
 	}
@@ -82,14 +82,41 @@ func (s *Set) classes() (classes []eval.Class, mask []string, err error) {
 	return classes, mask, err
 }
 
-// spoken makes classes whose names in prompts are as rename says, or with spaces
-// for underscores (CoOp, trainers/zsclip.py).
+// Spoken makes classes of data's names: in prompts ImageNet's WordNet ids have
+// OpenAI's names, others spaces for underscores (CoOp, trainers/zsclip.py).
+func Spoken(names []string) []eval.Class { return spoken(names, nil) }
+
+// ParseClasses makes classes of the lines of a list: a name as Spoken takes it, or
+// the data's name, a tab, and the one in prompts.
+func ParseClasses(lines []string) []eval.Class {
+	classes := make([]eval.Class, len(lines))
+	for i, line := range lines {
+		name, prompt, ok := strings.Cut(line, "\t")
+		classes[i] = Spoken([]string{strings.TrimSpace(name)})[0]
+		if ok {
+			classes[i].Prompt = strings.TrimSpace(prompt)
+		}
+	}
+	return classes
+}
+
+var imagenetNames = sync.OnceValue(func() map[string]string {
+	names := map[string]string{}
+	for _, c := range imagenet() {
+		names[c.Name] = c.Prompt
+	}
+	return names
+})
+
+// spoken is Spoken with other names for some.
 func spoken(names []string, rename map[string]string) []eval.Class {
 	classes := make([]eval.Class, len(names))
 	for i, name := range names {
 		classes[i].Name = name
 		prompt := name
 		if other, ok := rename[name]; ok {
+			prompt = other
+		} else if other, ok := imagenetNames()[name]; ok {
 			prompt = other
 		}
 		if prompt = strings.TrimSpace(strings.ReplaceAll(prompt, "_", " ")); prompt != name {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"arf/config"
 	"arf/dataset"
 	"arf/eval"
 )
@@ -85,7 +86,7 @@ func (o Own) classification(d dataset.Dataset) (*eval.Suite, error) {
 		if len(names) == 0 {
 			return nil, errors.New("its images have no classes; give their names, or measure retrieval")
 		}
-		if suite.Classes = spoken(names, nil); len(slices.Compact(slices.Sorted(slices.Values(names)))) < len(names) {
+		if suite.Classes = Spoken(names); len(slices.Compact(slices.Sorted(slices.Values(names)))) < len(names) {
 			suite.Classes, suite.ByLabel = byLabel(names), true
 		}
 	}
@@ -140,24 +141,14 @@ func oneLineACaption(s dataset.Source) bool {
 	return s.Type == dataset.CSV || s.Type == "" && (ext == ".csv" || ext == ".tsv")
 }
 
-// ReadClasses reads classes from a list "cat,dog" or a file with one a line; a
-// tab in a line separates the data's name from the one in prompts. Without it
-// underscores become spaces in prompts.
+// ReadClasses reads classes from a list "cat,dog" or a file with one a line; see
+// ParseClasses.
 func ReadClasses(spec string) ([]eval.Class, error) {
-	names, err := listOrFile(spec, func(s string) bool { return strings.Contains(s, ",") })
+	names, err := listOrFile(spec)
 	if err != nil {
 		return nil, fmt.Errorf("classes: %w", err)
 	}
-	var classes []eval.Class
-	for _, line := range names {
-		name, prompt, ok := strings.Cut(line, "\t")
-		c := spoken([]string{strings.TrimSpace(name)}, nil)[0]
-		if ok {
-			c.Prompt = strings.TrimSpace(prompt)
-		}
-		classes = append(classes, c)
-	}
-	return classes, nil
+	return ParseClasses(names), nil
 }
 
 // ReadTemplates reads prompts: a name (see Templates), one prompt with {}, or a
@@ -168,14 +159,10 @@ func ReadTemplates(spec string) ([]string, error) {
 	}
 	prompts := []string{spec}
 	if !strings.Contains(spec, "{}") && !strings.Contains(spec, "{c}") {
-		text, err := readText(spec)
-		if err != nil {
-			return nil, fmt.Errorf("templates: %w; give imagenet-80, imagenet-7, a prompt with {} or a file of them", err)
+		var err error
+		if prompts, err = (config.List{Ref: spec}).Read(); err != nil {
+			return nil, fmt.Errorf("templates: give imagenet-80, imagenet-7, a prompt with {} or a file of them: %w", err)
 		}
-		prompts = textLines(text)
-	}
-	if len(prompts) == 0 {
-		return nil, fmt.Errorf("templates: %s holds none; write one a line", spec)
 	}
 	for i, p := range prompts {
 		if prompts[i] = strings.ReplaceAll(p, "{c}", "{}"); !strings.Contains(prompts[i], "{}") {
@@ -186,18 +173,11 @@ func ReadTemplates(spec string) ([]string, error) {
 }
 
 // listOrFile splits a list at commas, or reads a file's lines.
-func listOrFile(spec string, isList func(string) bool) ([]string, error) {
+func listOrFile(spec string) ([]string, error) {
 	if info, err := os.Stat(spec); err == nil && info.Mode().IsRegular() {
-		text, err := readText(spec)
-		if err != nil {
-			return nil, err
-		}
-		if all := textLines(text); len(all) > 0 {
-			return all, nil
-		}
-		return nil, fmt.Errorf("%s holds no item; write one a line", spec)
+		return config.List{Ref: spec}.Read()
 	}
-	if !isList(spec) {
+	if !strings.Contains(spec, ",") {
 		return nil, fmt.Errorf("%q is neither a file nor a list such as \"cat,dog\"", spec)
 	}
 	var out []string

@@ -52,6 +52,13 @@ func TestOwnFolder(t *testing.T) {
 		t.Errorf("%d images, %v", test.images(), err)
 	}
 
+	// ImageNet's ids have names without being told, unless told otherwise.
+	for i, want := range []eval.Class{{Name: "n01440764", Prompt: "tench"}, {Name: "n01443537", Prompt: "gold"}, {Name: "a_b", Prompt: "a b"}, {Name: "c"}} {
+		if got := ParseClasses([]string{"n01440764", "n01443537\tgold", "a_b", "c"})[i]; got.Name != want.Name || got.Prompt != want.Prompt {
+			t.Errorf("class %+v, want %+v", got, want)
+		}
+	}
+
 	for want, o := range map[string]Own{
 		"f1":      {Task: "f1"},
 		"missing": {Source: dataset.Source{Path: filepath.Join(root, "missing")}},

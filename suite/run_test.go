@@ -144,7 +144,7 @@ func TestMeans(t *testing.T) {
 	near(t, "H of nothing", harmonic(0, 0), 0)
 
 	text := table.print(t)
-	for _, want := range []string{"average OOD", "40.00", "mean per class", "imagenet1k", "harmonic mean"} {
+	for _, want := range []string{"average OOD (2 sets)", "40.00", "mean per class", "imagenet1k", "harmonic mean"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"arf/eval"
@@ -194,7 +195,11 @@ func (r *Row) print(w io.Writer) {
 		metric = name
 	}
 	if r.Class == nil {
-		fmt.Fprintf(w, "%s\t\t\t%s\t%s\t\t\t\t\t", r.Set, metric, percent(r.Value))
+		name := r.Set
+		if strings.HasPrefix(name, "average") && name != "average H" {
+			name = fmt.Sprintf("%s (%d sets)", name, r.Sets) // some may be missing
+		}
+		fmt.Fprintf(w, "%s\t\t\t%s\t%s\t\t\t\t\t", name, metric, percent(r.Value))
 	} else {
 		images := strconv.Itoa(r.Images)
 		if r.Of > 0 && r.Of != r.Images {

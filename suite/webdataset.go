@@ -48,7 +48,7 @@ func isRetrieval(path string) (bool, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	return strings.TrimSpace(kind) == "retrieval", err
+	return strings.EqualFold(strings.TrimSpace(kind), "retrieval"), err
 }
 
 // byLabel makes classes of names of which some may occur twice, as in

@@ -51,19 +51,7 @@ them. Images that can't be read are named and left out; the exit status is then 
 			if err != nil {
 				return err
 			}
-			device, err := s.engine()
-			if err != nil {
-				return err
-			}
-			dtype, err := parsePrecision(precision, device)
-			if err != nil {
-				return err
-			}
-			dir, err := findModel(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			model, err := clip.Load(dir, device)
+			model, _, dtype, err := s.loadModel(cmd.Context(), args[0], precision, clip.LoadOptions{})
 			if err != nil {
 				return err
 			}

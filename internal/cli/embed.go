@@ -49,19 +49,7 @@ are kept. autofaiss and clip-retrieval index the folder as it is.`,
 			}
 			warnProblems(data)
 			data = dataset.Limit(data, limit)
-			device, err := s.engine()
-			if err != nil {
-				return err
-			}
-			dtype, err := parsePrecision(precision, device)
-			if err != nil {
-				return err
-			}
-			dir, err := findModel(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			model, err := clip.Load(dir, device)
+			model, _, dtype, err := s.loadModel(cmd.Context(), args[0], precision, clip.LoadOptions{})
 			if err != nil {
 				return err
 			}

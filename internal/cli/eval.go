@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -123,8 +124,8 @@ var ownFlags = []string{"classes", "metric", "task", "type", "split", "image-col
 
 func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool) error {
 	// What needs no engine comes first: mistakes are told at once.
-	if !slices.Contains([]string{"fp32", "bf16", "auto"}, f.precision) {
-		return fmt.Errorf("--precision %q: want fp32, bf16 or auto", f.precision)
+	if err := checkPrecision(f.precision); err != nil {
+		return err
 	}
 	opened, err := f.open(cmd)
 	if err != nil {
@@ -134,23 +135,12 @@ func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool)
 	if len(opened.Tests) == 0 {
 		return fmt.Errorf("none of the test sets is below %s; put them as listed above, or give another --data", f.data)
 	}
-	device, err := s.engine()
-	if err != nil {
-		return err
-	}
-	dir, err := findModel(cmd.Context(), ref)
-	if err != nil {
-		return err
-	}
-	model, err := clip.LoadWith(dir, device, f.load)
+	model, dir, dtype, err := s.loadModel(cmd.Context(), ref, f.precision, f.load)
 	if err != nil {
 		return err
 	}
 	o := suite.RunOptions{ModelName: ref, Out: f.out, Redo: f.redo}
-	o.BatchSize, o.Workers = f.batch, f.workers
-	if o.Precision, err = parsePrecision(f.precision, device); err != nil {
-		return err
-	}
+	o.BatchSize, o.Workers, o.Precision = f.batch, f.workers, dtype
 	if o.Out == "" {
 		o.Out = filepath.Join("runs", "eval", fileName(ref))
 	}
@@ -325,15 +315,22 @@ func listSuites(cmd *cobra.Command) error {
 	return nil
 }
 
-// fileName makes a model's name usable as a folder's.
+// fileName makes a model's name usable as a folder's: its last two parts, as many
+// models are called epoch_10.pt; of a run's models four, with method and seed.
 func fileName(ref string) string {
 	ref = strings.TrimPrefix(filepath.ToSlash(filepath.Clean(ref)), "hf-hub:")
 	parts := strings.Split(strings.Trim(ref, "/"), "/")
-	if base := parts[len(parts)-1]; base == "model" || strings.HasPrefix(base, "seed-") || base == "." || base == ".." {
-		// A run's model: its method and seed say more.
-		return strings.Trim(strings.ReplaceAll(strings.Join(parts[max(0, len(parts)-4):], "-"), ".", ""), "-")
+	n := 2
+	if base := parts[len(parts)-1]; base == "model" || strings.HasPrefix(base, "seed-") {
+		n = 4
 	}
-	return parts[len(parts)-1]
+	var name []string
+	for _, part := range parts[max(0, len(parts)-n):] {
+		if part = strings.Trim(part, "."); part != "" {
+			name = append(name, part)
+		}
+	}
+	return cmp.Or(strings.Join(name, "-"), "model")
 }
 
 // firstChanged is the first of the flags that was given; "" if none was.

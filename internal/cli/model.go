@@ -6,7 +6,9 @@ import (
 	"os"
 	"time"
 
+	"arf/clip"
 	"arf/hub"
+	"arf/torch"
 
 	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
@@ -17,6 +19,24 @@ import (
 // here, or fetched from the hub.
 func findModel(ctx context.Context, ref string) (string, error) {
 	return hub.Resolve(ctx, ref, hub.Options{Progress: downloads()})
+}
+
+// loadModel loads a model that was named on the command line; dir is where it lies.
+func (s *settings) loadModel(ctx context.Context, ref, precision string, o clip.LoadOptions) (model *clip.Model, dir string, dtype torch.DType, err error) {
+	device, err := s.engine()
+	if err != nil {
+		return nil, "", 0, err
+	}
+	if dtype, err = parsePrecision(precision, device); err != nil {
+		return nil, "", 0, err
+	}
+	if dir, err = findModel(ctx, ref); err != nil {
+		return nil, "", 0, err
+	}
+	if model, err = clip.LoadWith(dir, device, o); err != nil {
+		return nil, "", 0, err
+	}
+	return model, dir, dtype, nil
 }
 
 // downloads shows what is fetched: a bar on a terminal, else a line every few

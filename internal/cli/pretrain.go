@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"arf/dataset"
@@ -108,8 +109,13 @@ func parsePrecision(name string, d torch.Device) (torch.DType, error) {
 		return train.AutoPrecision(d), nil
 	case "bf16":
 		return torch.BFloat16, nil
-	case "fp32":
-		return torch.Float32, nil
 	}
-	return 0, fmt.Errorf("--precision %q: want auto, bf16 or fp32", name)
+	return torch.Float32, checkPrecision(name)
+}
+
+func checkPrecision(name string) error {
+	if !slices.Contains([]string{"auto", "bf16", "fp32"}, name) {
+		return fmt.Errorf("--precision %q: want auto, bf16 or fp32", name)
+	}
+	return nil
 }
