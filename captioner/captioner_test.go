@@ -219,6 +219,44 @@ func TestCacheGivesTheLogitsOfTheWholePass(t *testing.T) {
 	}
 }
 
+// What the decoder sees as the image's feature is the CLIP's, however it pools.
+func TestFeatureIsTheModels(t *testing.T) {
+	first := newCLIP(t, true)
+	models := []*clip.Model{first, newCLIP(t, false)}
+	hashes := map[string]bool{}
+	for _, after := range []bool{false, true} {
+		c := first.Config
+		c.Vision.Pooling, c.Vision.NormAfterPool = clip.MeanPooling, after
+		m, err := clip.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Tokenizer = first.Tokenizer
+		m.Init(1)
+		models = append(models, m)
+	}
+	for i, m := range models {
+		hash, err := TowerHash(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashes[hash] = true
+		torch.Scope(func() {
+			size := m.Config.Vision.ImageSize
+			pixels := torch.Randn(torch.CPU, 2, 3, size, size)
+			got, want := torch.To[float32](look(m, pixels).Feature), torch.To[float32](m.EncodeImage(pixels))
+			for j := range want {
+				if !(math.Abs(float64(got[j]-want[j])) <= 1e-6) {
+					t.Fatalf("model %d: feature %v, want %v", i, got, want)
+				}
+			}
+		})
+	}
+	if len(hashes) != len(models) {
+		t.Errorf("%d hashes for %d towers", len(hashes), len(models))
+	}
+}
+
 func TestPastLogitsDoNotSeeTheFuture(t *testing.T) {
 	m := newModel(t, false)
 	rgb, _ := pixels(t, m.Preprocess(), shapes()[:2])

@@ -1,6 +1,7 @@
 package captioner
 
 import (
+	"errors"
 	"fmt"
 	"math"
 
@@ -86,6 +87,9 @@ func (d *Decoder) InitFromText(m *clip.Model) error {
 	if t.Width != c.Width || t.Heads != c.Heads || t.MLPWidth != c.MLPWidth || t.Activation != c.Activation || t.VocabSize != c.VocabSize {
 		return fmt.Errorf("captioner: width %d, heads %d, MLP %d, %s and vocabulary %d are not the text tower's %d, %d, %d, %s and %d, which it is to start from",
 			c.Width, c.Heads, c.MLPWidth, c.Activation, c.VocabSize, t.Width, t.Heads, t.MLPWidth, t.Activation, t.VocabSize)
+	}
+	if t.LayerScale > 0 { // the decoder's blocks have none
+		return errors.New("captioner: a text tower with LayerScale (ls_init_value) is not supported to start from; start from random weights")
 	}
 	copyAll := func(to, from any) {
 		source := nn.Params(from)

@@ -38,8 +38,7 @@ func look(m *clip.Model, pixels *torch.Tensor) Vision {
 		}
 	}
 	tokens := m.ViT.Tokens(pixels)
-	pooled := m.ViT.PostNorm.Forward(tokens.Select(1, 0))
-	return Vision{Tokens: tokens, Feature: m.VisualProjection.Forward(pooled).Cast(torch.Float32).Normalize()}
+	return Vision{Tokens: tokens, Feature: m.VisualProjection.Forward(m.ViT.Pool(tokens)).Cast(torch.Float32).Normalize()}
 }
 
 // towerShape gives the sizes of Vision for a CLIP's tower.
@@ -64,6 +63,9 @@ func TowerHash(m *clip.Model) (hash string, err error) {
 		cmp.Or(p.Interpolation, imaging.Bicubic), cmp.Or(p.ResizeMode, imaging.Shortest), p.Background)
 	if m.ViT != nil {
 		fmt.Fprintln(sum, v.Activation, v.Eps)
+	}
+	if v.Pooling != "" { // so that the hashes of others stay
+		fmt.Fprintln(sum, v.Pooling, v.NormAfterPool)
 	}
 	tower := struct {
 		ViT        *clip.VisionTransformer `weight:"vision_model"`

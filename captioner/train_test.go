@@ -308,6 +308,15 @@ func TestDecoderStartsFromTheTextTower(t *testing.T) {
 	if err := Train(t.Context(), tower, shapes(), o); err == nil || !strings.Contains(err.Error(), "text tower") {
 		t.Errorf("another width than the text tower's: %v", err)
 	}
+	scaled := tower.Config
+	scaled.Text.LayerScale = 0.1
+	other, err := clip.New(scaled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Decoder.InitFromText(other); err == nil || !strings.Contains(err.Error(), "LayerScale") {
+		t.Errorf("a text tower with LayerScale: error %v", err)
+	}
 	own := Options{Dir: t.TempDir(), FromText: true, BatchSize: 4, Epochs: 1}
 	if err := Train(t.Context(), tower, shapes(), own); err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 )
 
 // Read reads the tensors of one model and the file's metadata (nil where the
@@ -24,7 +23,7 @@ import (
 // to be written to. Errors name the file, and the tensor where one is at fault.
 func Read(path string) (Tensors, map[string]string, error) {
 	read := readFile
-	if strings.HasSuffix(path, indexSuffix) {
+	if IsIndex(path) {
 		read = readShards
 	}
 	tensors, metadata, err := read(path)

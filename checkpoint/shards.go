@@ -106,7 +106,7 @@ func parseIndex(data []byte) (shardIndex, error) {
 		switch {
 		case shard == "" || shard == "." || !filepath.IsLocal(shard) || strings.ContainsAny(shard, `/\`):
 			return shardIndex{}, fmt.Errorf("weight_map: tensor %s is in %q; a shard has to be a file in the folder of the index", name, shard)
-		case strings.HasSuffix(shard, indexSuffix):
+		case IsIndex(shard):
 			return shardIndex{}, fmt.Errorf("weight_map: tensor %s is in %q, which is an index", name, shard)
 		}
 	}

@@ -81,6 +81,9 @@ const MeanPooling Pooling = "avg"
 // IsResNet tells which of the two image towers it is.
 func (c VisionConfig) IsResNet() bool { return len(c.ResNetLayers) > 0 }
 
+// seesPadding tells whether the tokens behind a text change its feature.
+func (c TextConfig) seesPadding() bool { return c.NonCausal || c.LastPooling || c.StripEOS }
+
 // setActivation sets both towers'.
 func (c *Config) setActivation(a nn.Activation) {
 	c.Text.Activation = a
@@ -110,6 +113,9 @@ func (c Config) Check() error {
 	}
 	if err := c.Text.Activation.Check(); err != nil {
 		return fmt.Errorf("text: %w", err)
+	}
+	if pad := c.Text.PadID; c.Text.seesPadding() && (pad < 0 || pad >= c.Text.VocabSize) {
+		return fmt.Errorf("text pad_id is %d, want 0 to %d", pad, c.Text.VocabSize-1)
 	}
 	for _, s := range []float64{c.Text.LayerScale, c.Vision.LayerScale} {
 		if !(s >= 0) || math.IsInf(s, 0) {

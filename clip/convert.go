@@ -15,14 +15,14 @@ type ConvertOptions struct {
 	Load LoadOptions
 	// Save: a DType of 0 keeps the source's.
 	Save SaveOptions
-	// Force writes into a folder that has other files than a model's.
+	// Force writes into a folder that isn't empty. A model in it is replaced, its
+	// card too; other files stay.
 	Force bool
 }
 
 // Convert reads the model at in and writes it into the folder out, which is
-// made whole or not at all. An out with a model in it gets the new one in its
-// place; another out that isn't empty is refused without Force. It gives the
-// model and the options that it was written with.
+// made whole or not at all; where out isn't empty, which needs Force, that holds
+// for each file. It gives the model and the options that it was written with.
 func Convert(in, out string, o ConvertOptions) (*Model, SaveOptions, error) {
 	empty, err := mayWrite(in, out, o.Force)
 	if err != nil {
@@ -94,8 +94,8 @@ func mayWrite(in, out string, force bool) (empty bool, err error) {
 	if len(entries) == 0 {
 		return true, nil
 	}
-	if !force && !IsModel(out) {
-		return false, fmt.Errorf("%s is not empty, and no model folder; give a new folder, or --force to write the model among its files", out)
+	if !force {
+		return false, fmt.Errorf("%s is not empty; give a new folder, or --force to write the model among its files, in the place of one that is there", out)
 	}
 	return false, nil
 }

@@ -7,6 +7,11 @@ import (
 	"testing"
 )
 
+func isModel(dir string) bool {
+	f, err := find(dir)
+	return err == nil && f.config != ""
+}
+
 func TestConvertKeepsWhatIsThere(t *testing.T) {
 	m := randomModel(t, "vit_gelu_eos")
 	root := t.TempDir()
@@ -41,7 +46,7 @@ func TestConvertKeepsWhatIsThere(t *testing.T) {
 		t.Errorf("a file into its own folder: error %v", err)
 	}
 	for _, out := range []string{"new", "a/b/new", "empty"} {
-		if _, _, err := Convert(at("in"), at(out), ConvertOptions{Save: SaveOptions{Layout: OpenCLIP}}); err != nil || !IsModel(at(out)) {
+		if _, _, err := Convert(at("in"), at(out), ConvertOptions{Save: SaveOptions{Layout: OpenCLIP}}); err != nil || !isModel(at(out)) {
 			t.Errorf("into %s: %v", out, err)
 		}
 	}
@@ -50,10 +55,14 @@ func TestConvertKeepsWhatIsThere(t *testing.T) {
 	}
 	// A model gives way to the next, other files don't.
 	write("new/notes.txt")
-	if _, _, err := Convert(at("in"), at("new"), ConvertOptions{}); err != nil || !isFile(at("new/config.json")) || isFile(at("new/open_clip_config.json")) || !isFile(at("new/notes.txt")) {
+	write("new/README.md")
+	if _, _, err := Convert(at("in"), at("new"), ConvertOptions{}); err == nil || !strings.Contains(err.Error(), "--force") {
+		t.Errorf("over a model without asking: error %v", err)
+	}
+	if _, _, err := Convert(at("in"), at("new"), ConvertOptions{Force: true}); err != nil || !isFile(at("new/config.json")) || isFile(at("new/open_clip_config.json")) || !isFile(at("new/notes.txt")) {
 		t.Errorf("over a model: %v", err)
 	}
-	if _, _, err := Convert(at("in"), at("full"), ConvertOptions{Force: true}); err != nil || !IsModel(at("full")) || !isFile(at("full/notes.txt")) {
+	if _, _, err := Convert(at("in"), at("full"), ConvertOptions{Force: true}); err != nil || !isModel(at("full")) || !isFile(at("full/notes.txt")) {
 		t.Errorf("forced: %v", err)
 	}
 	// Nothing is left of what failed.

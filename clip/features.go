@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"arf/nn"
+	"arf/text"
 	"arf/torch"
 )
 
@@ -156,8 +157,9 @@ func parameters(part any) float64 {
 	return float64(n)
 }
 
-// Hash identifies the weights, the architecture and the preprocessing: features
-// of models with the same hash are the same.
+// Hash identifies the weights, the architecture, the preprocessing and the
+// cleaning of texts, which is the layout's: features of models with the same hash
+// are the same, if their vocabularies are.
 func (m *Model) Hash() (hash string, err error) {
 	defer torch.Catch(&err)
 	h := sha256.New()
@@ -166,6 +168,9 @@ func (m *Model) Hash() (hash string, err error) {
 		return "", fmt.Errorf("hash of the model: %w", err)
 	}
 	h.Write(head)
+	if text.Cleans(m.Tokenizer) { // so that the hashes of others stay
+		h.Write([]byte("texts are cleaned"))
+	}
 	params := nn.Params(m)
 	slices.SortFunc(params, func(a, b nn.Param) int { return strings.Compare(a.Name, b.Name) })
 	for _, p := range params {

@@ -154,6 +154,19 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
+// Padding that nothing sees may have any id.
+func TestPaddingOutsideTheVocabulary(t *testing.T) {
+	m := randomModel(t, "vit_gelu_eos")
+	texts := m.Tokenize([]string{"a red cat", "dog"})
+	torch.Scope(func() {
+		want := checkpoint.FromTorch(m.EncodeText(texts))
+		m.Text.config.PadID = -1
+		if e := relativeError(m.EncodeText(texts), want); e != 0 {
+			t.Errorf("relative error %.2g", e)
+		}
+	})
+}
+
 func TestEncodeTextRefusesTooManyTokens(t *testing.T) {
 	m := randomModel(t, "vit_gelu_eos")
 	var err error

@@ -8,13 +8,14 @@ import (
 	"arf/nn"
 )
 
-// hfConfig is config.json of a Hugging Face CLIPModel. Old files leave out what
-// equals the class's default, so defaults are transformers' (configuration_clip.py).
+// hfConfig is config.json of a Hugging Face CLIPModel or SiglipModel. Old files
+// leave out what equals the class's default, so defaults are transformers'
+// (configuration_clip.py, configuration_siglip.py).
 type hfConfig struct {
 	Architectures []string `json:"architectures"`
 	ModelType     string   `json:"model_type"`
-	ProjectionDim int      `json:"projection_dim"`
-	LogitScale    float64  `json:"logit_scale_init_value"`
+	ProjectionDim int      `json:"projection_dim,omitempty"`         // CLIP's
+	LogitScale    float64  `json:"logit_scale_init_value,omitempty"` // CLIP's
 	Text          hfTower  `json:"text_config"`
 	Vision        hfTower  `json:"vision_config"`
 	DType         string   `json:"torch_dtype,omitempty"`
@@ -28,17 +29,44 @@ type hfTower struct {
 	Heads            int           `json:"num_attention_heads"`
 	Activation       nn.Activation `json:"hidden_act"`
 	Eps              float64       `json:"layer_norm_eps"`
-	ProjectionDim    int           `json:"projection_dim"`
+	ProjectionDim    int           `json:"projection_dim,omitempty"` // CLIP's
 
-	ImageSize   int `json:"image_size,omitempty"`
-	PatchSize   int `json:"patch_size,omitempty"`
-	NumChannels int `json:"num_channels,omitempty"`
+	ImageSize   int   `json:"image_size,omitempty"`
+	PatchSize   int   `json:"patch_size,omitempty"`
+	NumChannels int   `json:"num_channels,omitempty"`
+	UseHead     *bool `json:"vision_use_head,omitempty"` // SigLIP's
 
-	VocabSize    int  `json:"vocab_size,omitempty"`
-	MaxPositions int  `json:"max_position_embeddings,omitempty"`
-	BOS          *int `json:"bos_token_id,omitempty"`
-	EOS          *int `json:"eos_token_id,omitempty"`
-	Pad          *int `json:"pad_token_id,omitempty"`
+	VocabSize      int  `json:"vocab_size,omitempty"`
+	MaxPositions   int  `json:"max_position_embeddings,omitempty"`
+	ProjectionSize int  `json:"projection_size,omitempty"` // of the head of SigLIP's text tower; 0: hidden_size
+	BOS            *int `json:"bos_token_id,omitempty"`
+	EOS            *int `json:"eos_token_id,omitempty"`
+	Pad            *int `json:"pad_token_id,omitempty"`
+}
+
+// vision takes what isn't given from c.
+func (t hfTower) vision(c VisionConfig) (VisionConfig, error) {
+	if t.NumChannels != 0 && t.NumChannels != 3 {
+		return c, fmt.Errorf("vision_config.num_channels %d is not supported; supported is 3", t.NumChannels)
+	}
+	c.ImageSize, c.PatchSize = cmp.Or(t.ImageSize, c.ImageSize), cmp.Or(t.PatchSize, c.PatchSize)
+	c.Width, c.Layers, c.Heads = cmp.Or(t.HiddenSize, c.Width), cmp.Or(t.Layers, c.Layers), cmp.Or(t.Heads, c.Heads)
+	c.MLPWidth, c.Activation, c.Eps = cmp.Or(t.IntermediateSize, c.MLPWidth), cmp.Or(t.Activation, c.Activation), cmp.Or(t.Eps, c.Eps)
+	return c, nil
+}
+
+// text takes what isn't given from c.
+func (t hfTower) text(c TextConfig) TextConfig {
+	c.ContextLength, c.VocabSize = cmp.Or(t.MaxPositions, c.ContextLength), cmp.Or(t.VocabSize, c.VocabSize)
+	c.Width, c.Layers, c.Heads = cmp.Or(t.HiddenSize, c.Width), cmp.Or(t.Layers, c.Layers), cmp.Or(t.Heads, c.Heads)
+	c.MLPWidth, c.Activation, c.Eps = cmp.Or(t.IntermediateSize, c.MLPWidth), cmp.Or(t.Activation, c.Activation), cmp.Or(t.Eps, c.Eps)
+	if t.EOS != nil {
+		c.EOS = *t.EOS
+	}
+	if t.Pad != nil {
+		c.PadID = *t.Pad
+	}
+	return c
 }
 
 func parseHFConfig(data []byte) (Config, error) {
@@ -76,31 +104,20 @@ func parseHFConfig(data []byte) (Config, error) {
 			}
 		}
 	}
-	v, t := raw.Vision, raw.Text
-	if v.NumChannels != 0 && v.NumChannels != 3 {
-		return Config{}, fmt.Errorf("vision_config.num_channels %d is not supported; supported is 3", v.NumChannels)
+	c := Config{EmbedDim: cmp.Or(raw.ProjectionDim, 512)}
+	var err error
+	c.Vision, err = raw.Vision.vision(VisionConfig{
+		ImageSize: 224, PatchSize: 32, Width: 768, Layers: 12, Heads: 12, MLPWidth: 3072, Activation: nn.QuickGELU, Eps: 1e-5,
+	})
+	if err != nil {
+		return Config{}, err
 	}
-	eos, pad := 49407, 1
-	if t.EOS != nil {
-		eos = *t.EOS
-	}
-	if t.Pad != nil {
-		pad = *t.Pad
-	}
-	return Config{
-		EmbedDim: cmp.Or(raw.ProjectionDim, 512),
-		Vision: VisionConfig{
-			ImageSize: cmp.Or(v.ImageSize, 224), PatchSize: cmp.Or(v.PatchSize, 32), Width: cmp.Or(v.HiddenSize, 768),
-			Layers: cmp.Or(v.Layers, 12), Heads: cmp.Or(v.Heads, 12), MLPWidth: cmp.Or(v.IntermediateSize, 3072),
-			Activation: cmp.Or(v.Activation, nn.QuickGELU), Eps: cmp.Or(v.Eps, 1e-5),
-		},
-		Text: TextConfig{
-			ContextLength: cmp.Or(t.MaxPositions, 77), VocabSize: cmp.Or(t.VocabSize, 49408), Width: cmp.Or(t.HiddenSize, 512),
-			Layers: cmp.Or(t.Layers, 12), Heads: cmp.Or(t.Heads, 8), MLPWidth: cmp.Or(t.IntermediateSize, 2048),
-			Activation: cmp.Or(t.Activation, nn.QuickGELU), Eps: cmp.Or(t.Eps, 1e-5),
-			EOS: eos, PadID: pad, ArgmaxPooling: eos == 2,
-		},
-	}, nil
+	c.Text = raw.Text.text(TextConfig{
+		ContextLength: 77, VocabSize: 49408, Width: 512, Layers: 12, Heads: 8, MLPWidth: 2048, Activation: nn.QuickGELU, Eps: 1e-5,
+		EOS: 49407, PadID: 1,
+	})
+	c.Text.ArgmaxPooling = c.Text.EOS == 2
+	return c, nil
 }
 
 // checkHF is an error about what transformers' CLIPModel and SiglipModel can't do.
@@ -132,21 +149,29 @@ func (c Config) hf(bos int, dtype string) ([]byte, error) {
 	if c.SigLIP {
 		return c.hfSigLIP(dtype)
 	}
-	t, v := c.Text, c.Vision
-	eos := t.EOS
-	if t.ArgmaxPooling {
+	eos := c.Text.EOS
+	if c.Text.ArgmaxPooling {
 		eos = 2 // what makes transformers pool by argmax
 	}
-	return json.MarshalIndent(hfConfig{
+	file := hfConfig{
 		Architectures: []string{"CLIPModel"}, ModelType: "clip", ProjectionDim: c.EmbedDim, LogitScale: 2.6592, DType: dtype,
-		Text: hfTower{
-			ModelType: "clip_text_model", HiddenSize: t.Width, IntermediateSize: t.MLPWidth, Layers: t.Layers, Heads: t.Heads,
-			Activation: t.Activation, Eps: t.Eps, ProjectionDim: c.EmbedDim, VocabSize: t.VocabSize, MaxPositions: t.ContextLength,
-			BOS: &bos, EOS: &eos, Pad: &t.PadID,
-		},
-		Vision: hfTower{
-			ModelType: "clip_vision_model", HiddenSize: v.Width, IntermediateSize: v.MLPWidth, Layers: v.Layers, Heads: v.Heads,
-			Activation: v.Activation, Eps: v.Eps, ProjectionDim: c.EmbedDim, ImageSize: v.ImageSize, PatchSize: v.PatchSize, NumChannels: 3,
-		},
-	}, "", "  ")
+		Text: hfText(c.Text, "clip_text_model"), Vision: hfVision(c.Vision, "clip_vision_model"),
+	}
+	file.Text.ProjectionDim, file.Vision.ProjectionDim = c.EmbedDim, c.EmbedDim
+	file.Text.BOS, file.Text.EOS = &bos, &eos
+	return json.MarshalIndent(file, "", "  ")
+}
+
+func hfText(c TextConfig, modelType string) hfTower {
+	return hfTower{
+		ModelType: modelType, HiddenSize: c.Width, IntermediateSize: c.MLPWidth, Layers: c.Layers, Heads: c.Heads,
+		Activation: c.Activation, Eps: c.Eps, VocabSize: c.VocabSize, MaxPositions: c.ContextLength, EOS: &c.EOS, Pad: &c.PadID,
+	}
+}
+
+func hfVision(c VisionConfig, modelType string) hfTower {
+	return hfTower{
+		ModelType: modelType, HiddenSize: c.Width, IntermediateSize: c.MLPWidth, Layers: c.Layers, Heads: c.Heads,
+		Activation: c.Activation, Eps: c.Eps, ImageSize: c.ImageSize, PatchSize: c.PatchSize, NumChannels: 3,
+	}
 }

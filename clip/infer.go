@@ -64,8 +64,17 @@ func inferConfig(tensors checkpoint.Tensors, openAI, quick bool) (Config, string
 	if !openAI && !quick {
 		told = append(told, fmt.Sprintf("activation %s (OpenAI's, %s, must be asked for)", activation, nn.QuickGELU))
 	}
-	return c, "not in the weights and guessed: " + strings.Join(told, "; "), nil
+	if !openAI {
+		told = append(told, guessedPreprocessing)
+	}
+	return c, notInWeights + strings.Join(told, "; "), nil
 }
+
+// What is told of a checkpoint file without a config.
+const (
+	notInWeights         = "not in the weights and guessed: "
+	guessedPreprocessing = "preprocessing (OpenAI's; some models have other means, or bilinear resizing: put their open_clip_config.json beside the file)"
+)
 
 // shapes looks sizes up; the first that can't be found is err.
 type shapes struct {

@@ -40,22 +40,10 @@ const (
 	hfConfigFile       = "config.json"
 	hfWeightsFile      = "model.safetensors"
 	preprocessorFile   = "preprocessor_config.json"
+	processorFile      = "processor_config.json" // transformers 5 has preprocessing in it
 	openclipConfigFile = "open_clip_config.json"
 	openclipWeights    = "open_clip_model.safetensors"
 	cardFile           = "README.md"
-)
-
-// The names of weights files, the preferred first (transformers:
-// modeling_utils.py; open_clip: factory.py, _find_checkpoint_in_dir).
-var (
-	hfWeights = []string{hfWeightsFile, "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"}
-	// openclipOwnWeights can't be Hugging Face's.
-	openclipOwnWeights = []string{
-		openclipWeights, "open_clip_model.safetensors.index.json", "open_clip_pytorch_model.safetensors",
-		"open_clip_pytorch_model.bin", "open_clip_pytorch_model.bin.index.json", "open_clip_pytorch_model.pth",
-	}
-	// openclipOtherWeights are open_clip's where there's no config.json.
-	openclipOtherWeights = slices.Concat(hfWeights, []string{"pytorch_model.pth", "model.pth"})
 )
 
 // files are the parts of a model on disk.
@@ -90,12 +78,16 @@ func find(path string) (files, error) {
 	}
 	openclip, hf := filepath.Join(path, openclipConfigFile), filepath.Join(path, hfConfigFile)
 	if isFile(openclip) {
-		if f.layout, f.config = OpenCLIP, openclip; first(openclipOwnWeights) || !isFile(hf) && first(openclipOtherWeights) {
+		names := checkpoint.OpenCLIPNames
+		if isFile(hf) {
+			names = checkpoint.OpenCLIPOwnNames
+		}
+		if f.layout, f.config = OpenCLIP, openclip; first(names) {
 			return f, nil
 		}
 	}
 	if isFile(hf) {
-		if f.layout, f.config = HuggingFace, hf; first(hfWeights) {
+		if f.layout, f.config = HuggingFace, hf; first(checkpoint.HuggingFaceNames) {
 			return f, nil
 		}
 	}
@@ -110,17 +102,11 @@ func isFile(path string) bool {
 	return err == nil && !info.IsDir()
 }
 
-// IsModel tells whether a folder has a model's config and weights.
-func IsModel(dir string) bool {
-	f, err := find(dir)
-	return err == nil && f.config != ""
-}
-
 // Hash identifies a model's files: the SHA-256 over its config, weights and
 // preprocessing and the tokenizer's files.
 func Hash(path string) (string, error) {
 	dir := path
-	names := append([]string{hfConfigFile, hfWeightsFile, preprocessorFile, openclipConfigFile, openclipWeights}, text.Files()...)
+	names := append([]string{hfConfigFile, hfWeightsFile, preprocessorFile, openclipConfigFile, openclipWeights, processorFile}, text.Files()...)
 	add := func(name string) {
 		if !slices.Contains(names, name) {
 			names = append(names, name)
@@ -133,7 +119,7 @@ func Hash(path string) (string, error) {
 	if err == nil {
 		dir = f.dir
 		add(filepath.Base(f.weights))
-		if strings.HasSuffix(f.weights, ".index.json") {
+		if checkpoint.IsIndex(f.weights) {
 			shards, err := checkpoint.Shards(f.weights)
 			if err != nil {
 				return "", err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,8 +35,8 @@ type LoadOptions struct {
 // Face's layout (config.json; model.safetensors or pytorch_model.bin, whole or
 // in shards) or open_clip's (open_clip_config.json; open_clip_model.safetensors,
 // open_clip_pytorch_model.bin and the like), or a checkpoint file of open_clip's
-// training or of OpenAI's. Weights are converted to float32. Errors name file
-// and field or tensor.
+// training or of OpenAI's. Weights are converted to float32. What had to be
+// guessed (Source) is a warning. Errors name file and field or tensor.
 func Load(path string, d torch.Device) (*Model, error) { return LoadWith(path, d, LoadOptions{}) }
 
 // parts are a model as it was read, before it is built.
@@ -92,6 +93,9 @@ func LoadWith(path string, d torch.Device, o LoadOptions) (m *Model, err error) 
 		}
 		return nil, fmt.Errorf("%s: %w", f.weights, err)
 	}
+	if m.Source.Guessed != "" {
+		slog.Warn("the checkpoint has no config", "model", path, "note", m.Source.Guessed)
+	}
 	m.To(d)
 	return m, nil
 }
@@ -139,7 +143,7 @@ func readHuggingFace(f files, tensors checkpoint.Tensors) (p parts, err error) {
 	if p.config, err = parseHFConfig(data); err != nil {
 		return p, fmt.Errorf("%s: %w", f.config, err)
 	}
-	if p.preprocess, err = readPreprocessor(filepath.Join(f.dir, preprocessorFile), p.config.preprocess()); err != nil {
+	if p.preprocess, err = readPreprocessor(f.dir, p.config.preprocess()); err != nil {
 		return p, err
 	}
 	p.source = Source{Layout: HuggingFace, Weights: f.weights, DType: dtype(tensors)}
@@ -180,6 +184,9 @@ func readOpenCLIP(f files, o LoadOptions, tensors checkpoint.Tensors) (p parts, 
 		p.config, p.tokenizer = a.config(), a.tokenizer
 		if openAI || o.ForceQuickGELU {
 			p.config.setActivation(nn.QuickGELU) // as all of OpenAI's have
+		}
+		if !openAI {
+			p.source.Guessed = notInWeights + guessedPreprocessing
 		}
 		p.preprocess = imaging.CLIP(p.config.Vision.ImageSize)
 	default:

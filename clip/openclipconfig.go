@@ -175,8 +175,8 @@ func parseOpenCLIPConfig(data []byte) (Config, imaging.Preprocess, string, error
 		return fail(err)
 	}
 	p = imaging.CLIP(c.Vision.ImageSize)
-	if len(raw.Preprocess.Mean) == 3 && len(raw.Preprocess.Std) == 3 {
-		p.Mean, p.Std = [3]float32(raw.Preprocess.Mean), [3]float32(raw.Preprocess.Std)
+	if err := setNormalization(&p, raw.Preprocess.Mean, raw.Preprocess.Std, "preprocess_cfg.mean", "preprocess_cfg.std"); err != nil {
+		return fail(err)
 	}
 	p.Interpolation, p.ResizeMode = raw.Preprocess.Interpolation, raw.Preprocess.ResizeMode
 	if err := p.Validate(); err != nil {
@@ -231,7 +231,7 @@ func (m openclipModel) config() (Config, error) {
 	case "last":
 		c.Text.ArgmaxPooling, c.Text.LastPooling = false, true
 	}
-	if c.Text.NonCausal || c.Text.LastPooling || c.Text.StripEOS { // else padding is never seen
+	if c.Text.seesPadding() {
 		c.Text.PadID = t.Pad
 	}
 	if t.LayerScale != nil {
@@ -326,7 +326,7 @@ func (c Config) openclip(p imaging.Preprocess, tokenizer string) ([]byte, error)
 	case !t.ArgmaxPooling && t.EOS != t.VocabSize-1:
 		text.Pooling, text.EOS = "eos", &t.EOS
 	}
-	if t.NonCausal || t.LastPooling || t.StripEOS {
+	if t.seesPadding() {
 		text.Pad = t.PadID
 	}
 	if t.StripEOS {

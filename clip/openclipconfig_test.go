@@ -9,8 +9,11 @@ import (
 // What would make another model is refused by its key; what changes nothing is not.
 func TestOpenCLIPConfigKeys(t *testing.T) {
 	parse := func(model, vision, text string) error {
-		_, _, _, err := parseOpenCLIPConfig([]byte(fmt.Sprintf(
+		c, _, _, err := parseOpenCLIPConfig([]byte(fmt.Sprintf(
 			`{"model_cfg": {"embed_dim": 8 %s, "vision_cfg": {"layers": 2 %s}, "text_cfg": {"layers": 2 %s}}, "preprocess_cfg": {}}`, model, vision, text)))
+		if err == nil {
+			err = c.Check()
+		}
 		return err
 	}
 	for _, c := range []struct{ model, vision, text, want string }{
@@ -33,6 +36,7 @@ func TestOpenCLIPConfigKeys(t *testing.T) {
 		{text: `, "text_arch": "modern"`, want: "text_cfg.text_arch"},
 		{text: `, "pool_type": "mean"`, want: "text_cfg.pool_type"},
 		{text: `, "pool_type": "eos"`, want: "text_cfg.eos_id"},
+		{text: `, "pool_type": "last", "pad_id": 49408`, want: "pad_id is 49408"},
 		{text: `, "embed_cls": true`, want: "text_cfg.embed_cls"},
 		{text: `, "proj_type": "none"`, want: "text_cfg.proj_type"},
 		{text: `, "proj_bias": true`, want: "text_cfg.proj_bias"},

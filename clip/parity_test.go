@@ -301,6 +301,7 @@ func TestTextsAreCleanedAsTheLayoutDoes(t *testing.T) {
 	}
 	m.Tokenizer = tokenizer
 	want := tokenizer.Encode("l'été")
+	hashes := map[string]bool{}
 	for layout, cleaned := range map[Layout]bool{HuggingFace: false, OpenCLIP: true} {
 		dir := t.TempDir()
 		if err := m.SaveWith(dir, SaveOptions{Layout: layout}); err != nil {
@@ -313,6 +314,14 @@ func TestTextsAreCleanedAsTheLayoutDoes(t *testing.T) {
 		if got := again.Tokenize([]string{"l&rsquo;&eacute;té"})[0]; slices.Equal(got, want) != cleaned {
 			t.Errorf("%s: %v, the clean text is %v", layout, got, want)
 		}
+		hash, err := again.Hash()
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashes[hash] = true
+	}
+	if len(hashes) != 2 { // features of texts are cached by it
+		t.Error("the hash doesn't tell the layouts' texts apart")
 	}
 }
 

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
+	"path/filepath"
 
 	"arf/imaging"
 )
@@ -21,6 +23,7 @@ type preprocessor struct {
 	DoResize     bool      `json:"do_resize"`
 	DoCenterCrop bool      `json:"do_center_crop"`
 	DoRescale    bool      `json:"do_rescale"`
+	Factor       float64   `json:"rescale_factor,omitempty"` // 0: 1/255
 	DoNormalize  bool      `json:"do_normalize"`
 	DoConvertRGB bool      `json:"do_convert_rgb"`
 }
@@ -46,24 +49,41 @@ func (s *hfSize) fits(n int) bool {
 	return *s == hfSize{ShortestEdge: n} || *s == hfSize{Height: n, Width: n}
 }
 
-// readPreprocessor reads the settings that differ between models; what the file
-// leaves out, or all if there's none, is p's.
-func readPreprocessor(path string, p imaging.Preprocess) (imaging.Preprocess, error) {
-	data, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
+// readPreprocessor reads the settings that differ between models; what the files
+// leave out, or all if there are none, is p's. As in transformers 5,
+// processor_config.json comes first, if it has image_processor in it.
+func readPreprocessor(dir string, p imaging.Preprocess) (imaging.Preprocess, error) {
+	for _, name := range []string{processorFile, preprocessorFile} {
+		path := filepath.Join(dir, name)
+		data, err := os.ReadFile(path)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return p, err
+		}
+		if name == processorFile {
+			var file struct {
+				Images json.RawMessage `json:"image_processor"`
+			}
+			if err := json.Unmarshal(data, &file); err != nil {
+				return p, fmt.Errorf("%s: %w", path, err)
+			}
+			if data = file.Images; len(data) == 0 || string(data) == "null" {
+				continue
+			}
+		}
+		if p, err = parsePreprocessor(data, p); err != nil {
+			return p, fmt.Errorf("%s: %w", path, err)
+		}
 		return p, nil
-	}
-	if err != nil {
-		return p, err
-	}
-	if p, err = parsePreprocessor(data, p); err != nil {
-		return p, fmt.Errorf("%s: %w", path, err)
 	}
 	return p, nil
 }
 
 func parsePreprocessor(data []byte, p imaging.Preprocess) (imaging.Preprocess, error) {
-	file := preprocessor{Resample: 3}
+	// What a file leaves out is on, as in transformers.
+	file := preprocessor{Resample: 3, DoResize: true, DoCenterCrop: true, DoRescale: true, DoNormalize: true}
 	if err := json.Unmarshal(data, &file); err != nil {
 		return p, err
 	}
@@ -80,8 +100,22 @@ func parsePreprocessor(data []byte, p imaging.Preprocess) (imaging.Preprocess, e
 			p.ResizeMode = imaging.Squash
 		}
 	}
-	if len(file.Mean) == 3 && len(file.Std) == 3 {
-		p.Mean, p.Std = [3]float32(file.Mean), [3]float32(file.Std)
+	for _, f := range []struct {
+		name string
+		off  bool
+	}{
+		{"do_resize", !file.DoResize}, {"do_rescale", !file.DoRescale}, {"do_normalize", !file.DoNormalize},
+		{"do_center_crop", !file.DoCenterCrop && p.ResizeMode != imaging.Squash},
+	} {
+		if f.off {
+			return p, fmt.Errorf("%s false is not supported; supported is true", f.name)
+		}
+	}
+	if file.Factor != 0 && math.Abs(255*file.Factor-1) > 1e-3 {
+		return p, fmt.Errorf("rescale_factor %g is not supported; supported is 1/255", file.Factor)
+	}
+	if err := setNormalization(&p, file.Mean, file.Std, "image_mean", "image_std"); err != nil {
+		return p, err
 	}
 	switch file.Resample {
 	case 2:
@@ -92,6 +126,25 @@ func parsePreprocessor(data []byte, p imaging.Preprocess) (imaging.Preprocess, e
 		return p, fmt.Errorf("resample %d is not supported; supported are 2 (bilinear) and 3 (bicubic)", file.Resample)
 	}
 	return p, p.Validate()
+}
+
+// setNormalization takes what a file gives, one number for each channel; what is
+// missing stays. The keys are the file's, for errors.
+func setNormalization(p *imaging.Preprocess, mean, std []float32, meanKey, stdKey string) error {
+	for _, f := range []struct {
+		key  string
+		from []float32
+		to   *[3]float32
+	}{{meanKey, mean, &p.Mean}, {stdKey, std, &p.Std}} {
+		switch len(f.from) {
+		case 0:
+		case 3:
+			*f.to = [3]float32(f.from)
+		default:
+			return fmt.Errorf("%s has %d numbers, want 3, of R, G and B", f.key, len(f.from))
+		}
+	}
+	return nil
 }
 
 func formatPreprocessor(p imaging.Preprocess, siglip bool) ([]byte, error) {

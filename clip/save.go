@@ -121,7 +121,7 @@ func (c Config) layout() Layout {
 // removeOthers makes dir no model, and leaves no weights that a reader could
 // take for those that are written now.
 func removeOthers(dir, weightsFile string) error {
-	for _, name := range slices.Concat([]string{hfConfigFile, openclipConfigFile, preprocessorFile}, hfWeights, openclipOwnWeights) {
+	for _, name := range slices.Concat([]string{hfConfigFile, openclipConfigFile, preprocessorFile, processorFile}, checkpoint.HuggingFaceNames, checkpoint.OpenCLIPOwnNames) {
 		if name == weightsFile {
 			continue
 		}

@@ -176,6 +176,22 @@ func TestSaveReplacesTheOtherLayout(t *testing.T) {
 	}
 }
 
+// A tokenizer of another kind that lies there isn't taken for the model's.
+func TestSaveReplacesTheTokenizer(t *testing.T) {
+	dir := siglipFolder(t, "base")
+	m := randomModel(t, "vit_gelu_eos")
+	if err := m.SaveWith(dir, SaveOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Load(dir, torch.CPU)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := again.Tokenize([]string{"a red cat"})[0], m.Tokenize([]string{"a red cat"})[0]; !slices.Equal(got, want) {
+		t.Errorf("ids %v, want %v", got, want)
+	}
+}
+
 func TestSaveRefuses(t *testing.T) {
 	mixed := randomModel(t, "vit_gelu_eos")
 	mixed.Config.Text.Activation = nn.QuickGELU
@@ -269,7 +285,7 @@ func TestCheckpointFile(t *testing.T) {
 			}
 			expect := c
 			expect.setActivation(want.activation)
-			if got.Config.Text != expect.Text || got.Config.Vision.Activation != want.activation || got.Source.Layout != want.layout || got.Source.Guessed == "" {
+			if got.Config.Text != expect.Text || got.Config.Vision.Activation != want.activation || got.Source.Layout != want.layout || got.Source.Guessed == "" || strings.Contains(got.Source.Guessed, "preprocessing") != (want.layout == OpenCLIP) {
 				t.Errorf("%+v\n%+v", got.Config, got.Source)
 			}
 			sameTensors(t, nn.Export(got), nn.Export(m))

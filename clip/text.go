@@ -68,11 +68,15 @@ func (t *TextTransformer) pad(ids [][]int32) (tokens, ends []int64, length int) 
 	if t.config.NonCausal || t.config.LastPooling {
 		length = t.config.ContextLength
 	}
+	padding := int64(0) // any token where it isn't seen: configs may name one that the vocabulary lacks
+	if t.config.seesPadding() {
+		padding = int64(t.config.PadID)
+	}
 	tokens, ends = make([]int64, len(ids)*length), make([]int64, len(ids))
 	for i, row := range ids {
 		out := tokens[i*length : (i+1)*length]
 		for j := range out {
-			out[j] = int64(t.config.PadID)
+			out[j] = padding
 		}
 		end, greatest := -1, int32(-1)
 		for j, id := range row {

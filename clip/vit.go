@@ -73,17 +73,21 @@ func (v *VisionTransformer) Tokens(pixels *torch.Tensor) *torch.Tensor {
 	return x
 }
 
-// Forward maps pixels to the normalised class token, mean patch, or attention
-// pool's output, [B, width].
+// Forward maps pixels to the image's feature before its projection, [B, width].
 func (v *VisionTransformer) Forward(pixels *torch.Tensor) *torch.Tensor {
-	x := v.Tokens(pixels)
+	return v.Pool(v.Tokens(pixels))
+}
+
+// Pool makes of Tokens the normalised class token, mean patch, or attention
+// pool's output, [B, width].
+func (v *VisionTransformer) Pool(tokens *torch.Tensor) *torch.Tensor {
 	if v.Head != nil {
-		return v.Head.Forward(v.PostNorm.Forward(x))
+		return v.Head.Forward(v.PostNorm.Forward(tokens))
 	}
 	if v.config.Pooling == "" {
-		return v.PostNorm.Forward(x.Select(1, 0))
+		return v.PostNorm.Forward(tokens.Select(1, 0))
 	}
-	patches := x.Narrow(1, 1, x.Dim(1)-1)
+	patches := tokens.Narrow(1, 1, tokens.Dim(1)-1)
 	if v.config.NormAfterPool {
 		return v.PostNorm.Forward(patches.MeanDim(1, false))
 	}

@@ -9,41 +9,20 @@ import (
 	"arf/checkpoint"
 )
 
-const indexSuffix = ".index.json"
-
-// layout is how a library keeps a model: the config, and the weights, the best
-// form first. Safetensors come before pickles.
+// layout is how a library keeps a model: the config, and the names of weights.
 type layout struct {
-	config      string
-	safetensors []string
-	pickles     []string
+	config  string
+	weights []string
 }
 
-// Layouts in the order in which clip.Load looks for them, and with its names.
-// Weights of Hugging Face's names are open_clip's where there is no config.json.
-var (
-	openclip = layout{
-		config:      "open_clip_config.json",
-		safetensors: []string{"open_clip_model.safetensors", "open_clip_model.safetensors.index.json", "open_clip_pytorch_model.safetensors"},
-		pickles:     []string{"open_clip_pytorch_model.bin", "open_clip_pytorch_model.bin.index.json", "open_clip_pytorch_model.pth"},
-	}
-	huggingFace = layout{
-		config:      "config.json",
-		safetensors: []string{"model.safetensors", "model.safetensors.index.json"},
-		pickles:     []string{"pytorch_model.bin", "pytorch_model.bin.index.json"},
-	}
-	layouts = []layout{openclip, huggingFace}
-)
-
-// of gives the layouts that a repository with these files may have.
+// of gives the layouts that a repository with these files may have, in the order
+// in which clip.Load looks for them.
 func of(names []string) []layout {
-	if slices.Contains(names, huggingFace.config) {
-		return layouts
+	const openclip, huggingFace = "open_clip_config.json", "config.json"
+	if slices.Contains(names, huggingFace) {
+		return []layout{{openclip, checkpoint.OpenCLIPOwnNames}, {huggingFace, checkpoint.HuggingFaceNames}}
 	}
-	either := openclip
-	either.safetensors = slices.Concat(openclip.safetensors, huggingFace.safetensors)
-	either.pickles = slices.Concat(openclip.pickles, huggingFace.pickles)
-	return []layout{either}
+	return []layout{{openclip, checkpoint.OpenCLIPNames}}
 }
 
 // small are the files beside the weights that a model may need: the model card,
@@ -56,7 +35,8 @@ var small = []string{
 }
 
 // choose picks from the names of a repository those of the files that a CLIP
-// needs, small ones first. Shards come with their index, later.
+// needs, small ones first. Safetensors come before pickles; shards come with
+// their index, later.
 func choose(names []string) ([]string, error) {
 	var files []string
 	for _, name := range small {
@@ -64,24 +44,18 @@ func choose(names []string) ([]string, error) {
 			files = append(files, name)
 		}
 	}
-	for _, kind := range []func(layout) []string{
-		func(l layout) []string { return l.safetensors },
-		func(l layout) []string { return l.pickles },
-	} {
+	for _, safe := range []bool{true, false} {
 		for _, l := range of(names) {
-			if !slices.Contains(names, l.config) {
-				continue
-			}
-			for _, weights := range kind(l) {
-				if slices.Contains(names, weights) {
+			for _, weights := range l.weights {
+				if strings.Contains(weights, ".safetensors") == safe && slices.Contains(names, l.config) && slices.Contains(names, weights) {
 					return append(files, l.config, weights), nil
 				}
 			}
 		}
 	}
 	var wanted []string
-	for _, l := range layouts {
-		wanted = append(wanted, fmt.Sprintf("%s with %s", l.config, strings.Join(slices.Concat(l.safetensors, l.pickles), " or ")))
+	for _, l := range of([]string{"config.json"}) {
+		wanted = append(wanted, fmt.Sprintf("%s with %s", l.config, strings.Join(l.weights, " or ")))
 	}
 	return nil, fmt.Errorf("it has no weights of a CLIP: want %s; fetch other files by hand and give their path", strings.Join(wanted, ", or "))
 }
@@ -107,7 +81,7 @@ func whole(dir string, names []string) error {
 		return err
 	}
 	for _, name := range files {
-		if strings.HasSuffix(name, indexSuffix) {
+		if checkpoint.IsIndex(name) {
 			if _, err := readShards(filepath.Join(dir, name), names); err != nil {
 				return err
 			}

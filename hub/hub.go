@@ -18,6 +18,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"arf/checkpoint"
 )
 
 // Options of Resolve. The zero value takes everything from the environment, by
@@ -154,7 +156,7 @@ func (c *client) snapshot(ctx context.Context, r reference) (string, error) {
 		if err := c.file(ctx, r, info.Commit, files[i]); err != nil {
 			return "", fmt.Errorf("%s: %w", files[i], err)
 		}
-		if strings.HasSuffix(files[i], indexSuffix) {
+		if checkpoint.IsIndex(files[i]) {
 			shards, err := readShards(filepath.Join(dir, files[i]), info.names())
 			if err != nil {
 				return "", fmt.Errorf("%s: %w", files[i], err)

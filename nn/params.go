@@ -45,7 +45,7 @@ func walk(v reflect.Value, name, options string, params *[]Param) {
 		if v.IsNil() {
 			return
 		}
-		if t, ok := v.Interface().(*torch.Tensor); ok {
+		if t, ok := reflect.TypeAssert[*torch.Tensor](v); ok {
 			*params = append(*params, Param{
 				Name: name, Tensor: t,
 				Buffer: strings.Contains(options, "buffer"),
@@ -144,7 +144,7 @@ func move(v reflect.Value, d torch.Device) {
 		if v.IsNil() {
 			return
 		}
-		if t, ok := v.Interface().(*torch.Tensor); ok {
+		if t, ok := reflect.TypeAssert[*torch.Tensor](v); ok {
 			if t.Device() != d {
 				v.Set(reflect.ValueOf(t.ToDevice(d).Keep()))
 			}

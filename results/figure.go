@@ -22,8 +22,9 @@ func (t *Table) Figure(axis Axis, sweep []Point) ([]byte, error) {
 	p := plot.New()
 	p.X.Label.Text = "ID top-1, %"
 	p.Y.Label.Text = map[Axis]string{Shift: "average shift top-1, %", ZeroShot: "zero-shot top-1, %"}[axis]
+	// More ID with less of the other is what no method is after: that corner stays free.
 	p.Legend.Top = false
-	p.Legend.Left = true
+	p.Legend.Left = false
 	p.Add(plotter.NewGrid())
 	at := func(id, other Score) plotter.XY { return plotter.XY{X: 100 * id.Mean, Y: 100 * other.Mean} }
 	look := 0
@@ -95,6 +96,11 @@ func (t *Table) Figure(axis Axis, sweep []Point) ([]byte, error) {
 		if err := add(method+", WiSE-FT", append(append(ends, xys...), score(method)), true); err != nil {
 			return nil, err
 		}
+	}
+	// Room around the marks.
+	for _, a := range []*plot.Axis{&p.X, &p.Y} {
+		pad := 0.08 * (a.Max - a.Min)
+		a.Min, a.Max = a.Min-pad, a.Max+pad
 	}
 	canvas, err := p.WriterTo(16*vg.Centimeter, 12*vg.Centimeter, "svg")
 	if err != nil {

@@ -105,10 +105,19 @@ func fromFiles(files map[string][]byte, contextLength int) (*tokenizer, error) {
 	return t, nil
 }
 
-// Save writes the files into dir, each at once or not at all.
+// Save writes the files into dir, each at once or not at all. Those of another
+// tokenizer are removed: Load might take them for this one's.
 func (t *tokenizer) Save(dir string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("save tokenizer: %w", err)
+	}
+	for _, name := range Files() {
+		if t.files[name] != nil {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("save tokenizer: %w", err)
+		}
 	}
 	for name, content := range t.files {
 		if err := renameio.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {

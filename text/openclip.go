@@ -32,7 +32,7 @@ func OpenCLIP(t Tokenizer) (Tokenizer, error) {
 	c := &tokenizer{
 		prepare: openclipClean, normalize: b.normalize, words: b.words, model: b.model,
 		tokens: b.tokens, special: b.special, hidden: b.hidden, raw: b.raw, normalized: b.normalized,
-		bos: b.bos, eos: b.eos, pad: b.pad, oneEOS: b.oneEOS, context: b.context, files: b.files,
+		bos: b.bos, eos: b.eos, pad: b.pad, oneEOS: b.oneEOS, cleans: true, context: b.context, files: b.files,
 	}
 	if b.prepare != nil {
 		c.prepare = func(s string) string { return b.prepare(openclipClean(s)) }
@@ -43,6 +43,12 @@ func OpenCLIP(t Tokenizer) (Tokenizer, error) {
 		c.cache.put(openclipMarks[1], []int32{b.eos})
 	}
 	return c, nil
+}
+
+// Cleans tells whether t is one of OpenCLIP's.
+func Cleans(t Tokenizer) bool {
+	b, ok := t.(*tokenizer)
+	return ok && b.cleans
 }
 
 // openclipMarks stand for bos and eos in texts.

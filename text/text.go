@@ -38,7 +38,8 @@ type Tokenizer interface {
 	Pad() int32
 	// Save writes tokenizer.json, tokenizer_config.json and
 	// special_tokens_map.json (for BPE also vocab.json and merges.txt, for
-	// SentencePiece spiece.model).
+	// SentencePiece spiece.model in place of tokenizer.json), and removes the
+	// files of another tokenizer.
 	Save(dir string) error
 }
 
@@ -80,6 +81,7 @@ type tokenizer struct {
 	raw, normalized []specialToken
 	bos, eos, pad   int32 // bos is −1 where there is none
 	oneEOS          bool  // a text that ends in eos gets no other
+	cleans          bool  // see Cleans
 	context         int
 	files           map[string][]byte // for Save
 

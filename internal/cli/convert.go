@@ -62,9 +62,6 @@ type and layout give back the same bits.`,
 			w := cmd.OutOrStdout()
 			fmt.Fprintf(w, "read %s: %s, %s layout, %.1f million parameters, %v\n",
 				m.Source.Weights, m.Config.Architecture(), m.Source.Layout, float64(m.Config.Parameters())/1e6, m.Source.DType)
-			if m.Source.Guessed != "" {
-				fmt.Fprintln(w, m.Source.Guessed)
-			}
 			fmt.Fprintf(w, "wrote %s: %s layout, %v\n", out, saved.Layout, saved.DType)
 			return nil
 		},
@@ -74,7 +71,7 @@ type and layout give back the same bits.`,
 	c.Flags().IntVar(&imageSize, "image-size", 0, "pixels a side, where not IN's: a ViT's positions are interpolated as open_clip does")
 	c.Flags().StringVar(&architecture, "architecture", "", "open_clip's name for a checkpoint file's, such as ViT-B-32-quickgelu")
 	c.Flags().BoolVar(&quick, "force-quick-gelu", false, "the checkpoint file was trained with OpenAI's activation")
-	c.Flags().BoolVar(&force, "force", false, "write into OUT though it has other files")
+	c.Flags().BoolVar(&force, "force", false, "write into OUT though it isn't empty; a model there is replaced")
 	return c
 }
 

@@ -36,9 +36,6 @@ func (s *settings) loadModel(ctx context.Context, ref, precision string, o clip.
 	if model, err = clip.LoadWith(dir, device, o); err != nil {
 		return nil, "", 0, err
 	}
-	if model.Source.Guessed != "" {
-		fmt.Fprintln(os.Stderr, "arf:", model.Source.Guessed)
-	}
 	return model, dir, dtype, nil
 }
 
