@@ -23,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"unsafe"
 )
@@ -120,7 +121,22 @@ type Error struct {
 	Message string
 }
 
-func (e *Error) Error() string { return e.Op + ": " + e.Message }
+func (e *Error) Error() string {
+	if e.OutOfMemory() {
+		return e.Op + ": out of memory; lower the batch size, or end other programs (" + e.Message + ")"
+	}
+	return e.Op + ": " + e.Message
+}
+
+// OutOfMemory tells whether the machine or the GPU had no memory left.
+func (e *Error) OutOfMemory() bool {
+	for _, text := range []string{"bad_alloc", "can't allocate memory", "CUDA out of memory"} {
+		if strings.Contains(e.Message, text) {
+			return true
+		}
+	}
+	return false
+}
 
 // Catch, deferred, turns a panic of type *Error into *err. Other panics go on.
 //

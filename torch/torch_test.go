@@ -1,6 +1,7 @@
 package torch
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"strings"
@@ -19,6 +20,18 @@ func TestErrorsBecomePanicsThatCatchTurnsIntoErrors(t *testing.T) {
 	}
 	if HasOperator("aten::no_such_operator") {
 		t.Error("an unknown operator is reported as known")
+	}
+}
+
+func TestNoMemoryIsSaidSo(t *testing.T) {
+	err := func() (err error) {
+		defer Catch(&err)
+		Scope(func() { Zeros(CPU, Float32, 1<<24, 1<<24) }) // a petabyte
+		return nil
+	}()
+	var e *Error
+	if !errors.As(err, &e) || !e.OutOfMemory() || !strings.Contains(err.Error(), "lower the batch size") {
+		t.Errorf("error %v", err)
 	}
 }
 
