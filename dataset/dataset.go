@@ -208,6 +208,11 @@ func openOne(source Source) (d Dataset, err error) {
 		}
 		return nil, errors.New("no samples in it")
 	}
+	if kind == WebDataset || kind == Parquet { // the others know all labels by now
+		if err := checkLabels(d); err != nil {
+			return nil, err
+		}
+	}
 	if source.Half != "" && kind != CoOp { // CoOp's own rule looks at its train split
 		return Half(d, source.Half)
 	}

@@ -310,9 +310,9 @@ func (r *parquetRow) fill(s *Sample, names []string) error {
 	case names == nil:
 		s.Label = int(r.label)
 	case r.label >= int64(len(names)):
-		return fmt.Errorf("label %d, but there are %d classes", r.label, len(names))
+		return fmt.Errorf("label %d, but there are %d classes; %w", r.label, len(names), ErrLabel)
 	case s.Class != "" && s.Class != names[r.label]:
-		return fmt.Errorf("its class is %q and its label %d, which is %q", s.Class, r.label, names[r.label])
+		return fmt.Errorf("its class is %q and its label %d, which is %q; %w", s.Class, r.label, names[r.label], ErrLabel)
 	default:
 		s.Class = names[r.label]
 	}

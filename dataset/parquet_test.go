@@ -201,16 +201,16 @@ func TestParquetClassesAndPaths(t *testing.T) {
 		Image []byte `parquet:"image"`
 		Label int32  `parquet:"label"`
 	}
-	if err := parquetfile.Write(path, []row{{[]byte("a"), 1}, {[]byte("b"), 0}, {[]byte("c"), 2}}); err != nil {
+	if err := parquetfile.Write(path, []row{{[]byte("a"), 1}, {[]byte("b"), 0}}); err != nil {
 		t.Fatal(err)
 	}
 	d = open(t, Source{Path: path, Classes: []string{"cat", "dog"}})
 	if s, err := d.Sample(0); err != nil || s.Label != 1 || s.Class != "dog" || string(s.Image) != "a" {
 		t.Errorf("%+v, %v", s, err)
 	}
-	_, err := d.Sample(2)
-	wantError(t, "label", err, "x.parquet: row 2", "label 2", "2 classes")
-	if got := keys(t, open(t, Source{Path: path})); got[2] != "x.parquet#2:2:" {
+	_, err := Open(Source{Path: path, Classes: []string{"cat"}})
+	wantError(t, "label", err, "x.parquet: row 0", "label 1", "1 classes", "classnames.txt")
+	if got := keys(t, open(t, Source{Path: path})); got[0] != "x.parquet#0:1:" {
 		t.Errorf("%q", got)
 	}
 	// Images beside the file.

@@ -248,15 +248,15 @@ func (s *Sample) classify(classes []string, label map[string]int) error {
 	}
 	switch {
 	case s.Label >= len(classes):
-		return fmt.Errorf("label %d, but there are %d classes", s.Label, len(classes))
+		return fmt.Errorf("label %d, but there are %d classes; %w", s.Label, len(classes), ErrLabel)
 	case s.Label >= 0 && s.Class == "":
 		s.Class = classes[s.Label]
 	case s.Label >= 0 && s.Class != classes[s.Label]:
-		return fmt.Errorf("its class is %q and its label %d, which is %q", s.Class, s.Label, classes[s.Label])
+		return fmt.Errorf("its class is %q and its label %d, which is %q; %w", s.Class, s.Label, classes[s.Label], ErrLabel)
 	case s.Class != "" && s.Label < 0:
 		n, ok := label[s.Class]
 		if !ok || n < 0 {
-			return fmt.Errorf("class %q isn't among the %d classes", s.Class, len(classes))
+			return fmt.Errorf("class %q isn't among the %d classes; %w", s.Class, len(classes), ErrLabel)
 		}
 		s.Label = n
 	}

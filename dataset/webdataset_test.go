@@ -59,7 +59,7 @@ func TestWebDataset(t *testing.T) {
 			}
 		}
 	}
-	d := open(t, Source{Path: filepath.Join(root, "00000.tar"), Classes: []string{"0", "1", "2", "3", "4", "5", "6", "seven"}})
+	d := open(t, Source{Path: filepath.Join(root, "00000.tar"), Classes: []string{"0", "1", "2", "yak", "4", "5", "6", "seven"}})
 	if s, err := d.Sample(1); err != nil || s.Class != "seven" || s.Label != 7 {
 		t.Errorf("%+v, %v", s, err)
 	}

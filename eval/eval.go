@@ -62,6 +62,9 @@ type suite struct {
 	leftOut int
 }
 
+// brokenNamed bounds the samples of a pass that are named as broken.
+const brokenNamed = 20
+
 // pass is one reading of a dataset for all suites on it.
 type pass struct {
 	data   dataset.Dataset // the images that any suite wants
@@ -95,7 +98,7 @@ func New(suites []Suite, o Options) (*Evaluator, error) {
 		e.passes[i].suites = append(e.passes[i].suites, own)
 	}
 	for _, p := range e.passes {
-		if err := p.label(); err != nil {
+		if err := p.label(cmp.Or(o.Log, slog.Default())); err != nil {
 			return nil, err
 		}
 	}
@@ -104,7 +107,7 @@ func New(suites []Suite, o Options) (*Evaluator, error) {
 
 // label finds every image's class in each suite, and drops the images that no
 // suite wants.
-func (p *pass) label() error {
+func (p *pass) label(log *slog.Logger) error {
 	index := make([]map[string]int32, len(p.suites))
 	for k, s := range p.suites {
 		index[k] = make(map[string]int32, len(s.classes))
@@ -117,7 +120,9 @@ func (p *pass) label() error {
 	for i := range p.data.Len() {
 		sample, err := dataset.Describe(p.data, i)
 		if err != nil {
-			p.broken++
+			if p.broken++; p.broken <= brokenNamed {
+				log.Warn("skipped a broken sample", "number", i, "key", sample.Key, "error", err)
+			}
 			continue
 		}
 		keep := false
@@ -142,7 +147,7 @@ func (p *pass) label() error {
 			case sample.Class == "":
 				return fmt.Errorf("suite %s: image %s has no class", s.Name, sample.Key)
 			default:
-				return fmt.Errorf("suite %s: image %s is of class %q, which isn't among the suite's %d classes; add it, or set a class mask to leave it out",
+				return fmt.Errorf("suite %s: image %s is of class %q, which isn't among the suite's %d classes; add the class, or leave such images out (class_mask of a suite in the config)",
 					s.Name, sample.Key, sample.Class, len(s.classes))
 			}
 		}

@@ -181,7 +181,7 @@ func (t Table) robustnessHeading(suite string) string {
 
 func (r *Row) print(w io.Writer) {
 	if c := r.Captions; c != nil {
-		fmt.Fprintf(w, "%s\t%d\t%d", r.Set, c.Images, c.Texts)
+		fmt.Fprintf(w, "%s\t%d%s\t%d", r.Set, c.Images, spokenBroken(c.Broken), c.Texts)
 		for _, v := range [][3]float64{c.Metrics.Text, c.Metrics.Image} {
 			for _, x := range v {
 				fmt.Fprint(w, "\t"+percent(x))
@@ -205,6 +205,7 @@ func (r *Row) print(w io.Writer) {
 		if r.Of > 0 && r.Of != r.Images {
 			images += fmt.Sprintf(" of %d", r.Of)
 		}
+		images += spokenBroken(r.Class.Broken)
 		m := r.Class.Metrics
 		acc5 := ""
 		if m.Acc5 != nil {
@@ -219,6 +220,13 @@ func (r *Row) print(w io.Writer) {
 		fmt.Fprintf(w, "\t%+.2f", 100**r.Effective)
 	}
 	fmt.Fprintln(w)
+}
+
+func spokenBroken(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d broken)", n)
 }
 
 func percent(v float64) string { return fmt.Sprintf("%.2f", 100*v) }

@@ -244,6 +244,9 @@ func (f *evalFlags) report(outcomes []suite.Outcome, out string) error {
 	}
 	reused := 0
 	for _, o := range outcomes {
+		if n := broken(o); n > 0 {
+			fmt.Fprintf(os.Stderr, "arf: %s: %d images could not be read and are left out\n", o.Test.Name(), n)
+		}
 		if o.Reused {
 			reused++
 		}
@@ -253,6 +256,14 @@ func (f *evalFlags) report(outcomes []suite.Outcome, out string) error {
 	}
 	fmt.Println("results: " + out)
 	return nil
+}
+
+// broken is how many images of a test set were left out.
+func broken(o suite.Outcome) int {
+	if o.Captions != nil {
+		return o.Captions.Broken
+	}
+	return o.Class.Broken
 }
 
 func printMistakes(outcomes []suite.Outcome, n int) {
