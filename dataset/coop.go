@@ -143,7 +143,30 @@ func (s coopSplits) half(classes []string, half string) []string {
 	return chosen
 }
 
-func openCoOp(source Source) (Dataset, error) {
+// coopSplitFiles is the name of CoOp's split files.
+const coopSplitFiles = "split_zhou_*.json"
+
+// coopFile finds the split file in a folder.
+func coopFile(path string) (string, error) {
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return path, nil //nolint:nilerr // told by the one who reads it
+	}
+	found, err := filepath.Glob(filepath.Join(globQuote(path), coopSplitFiles))
+	switch {
+	case err != nil:
+		return "", err
+	case len(found) == 0:
+		return "", fmt.Errorf("it is a folder without a %s; give the path of CoOp's split file", coopSplitFiles)
+	case len(found) > 1:
+		return "", fmt.Errorf("it has several split files: %s; give the path of one", quoted(found))
+	}
+	return found[0], nil
+}
+
+func openCoOp(source Source) (_ Dataset, err error) {
+	if source.Path, err = coopFile(source.Path); err != nil {
+		return nil, err
+	}
 	data, err := readBounded(source.Path, maxJSON)
 	if err != nil {
 		return nil, err
@@ -214,7 +237,7 @@ func chooseSplit(wanted string, splits []string) (string, error) {
 	case len(splits) == 1:
 		return splits[0], nil
 	}
-	return "", fmt.Errorf("it has the splits %s; choose one with split", quoted(splits))
+	return "", fmt.Errorf("it has the splits %s; choose one with split (--split, or split in the config)", quoted(splits))
 }
 
 // coopRoot finds the image folder beside a split file by its first image.
@@ -225,7 +248,7 @@ func coopRoot(dir, image string) (string, error) {
 			return root, nil
 		}
 	}
-	return "", fmt.Errorf("its image %s is neither below %s nor below a folder there named %s; give the image folder with root", image, dir, quoted(coopFolders[1:]))
+	return "", fmt.Errorf("its image %s is neither below %s nor below a folder there named %s; give the image folder with root (--root, or root in the config)", image, dir, quoted(coopFolders[1:]))
 }
 
 // readBounded reads a file of at most limit bytes.

@@ -45,13 +45,21 @@ func TestCoOp(t *testing.T) {
 			t.Errorf("%+v: %q, classes %q; want %q, %q", c.source, got, Classes(d), c.keys, c.classes)
 		}
 	}
+	// The folder stands for its only split file, whatever class folders it has.
+	if got := keys(t, open(t, Source{Path: root, Split: "val"})); !slices.Equal(got, []string{"Faces/image_0002.jpg:0:face"}) {
+		t.Errorf("%q", got)
+	}
+	_, err := Open(Source{Path: root})
+	wantError(t, "no split", err, `"test"`, "--split")
+	_, err = Open(Source{Path: filepath.Join(root, "101_ObjectCategories"), Type: CoOp})
+	wantError(t, "no split file", err, "split_zhou_*.json")
 	if s, err := open(t, Source{Path: path, Split: "test"}).Sample(0); err != nil || string(s.Image) != "S2" {
 		t.Errorf("%+v, %v", s, err)
 	}
 	if s, err := open(t, Source{Path: path, Split: "test", Root: filepath.Join(root, "elsewhere/of/the/images")}).Sample(1); err != nil || string(s.Image) != "E3" {
 		t.Errorf("%+v, %v", s, err)
 	}
-	_, err := open(t, Source{Path: path, Split: "test"}).Sample(1)
+	_, err = open(t, Source{Path: path, Split: "test"}).Sample(1)
 	wantError(t, "missing image", err, "Faces_easy/image_0003.jpg", "no such file")
 }
 

@@ -29,6 +29,7 @@ type table struct {
 	root    string
 	rows    []tableRow
 	classes []string
+	columns []string // their names
 }
 
 type tableRow struct {
@@ -67,7 +68,7 @@ func checkRoot(d *table, source Source) error {
 	if _, err := os.Stat(first); err != nil {
 		return nil //nolint:nilerr // missing images are counted when they are read
 	}
-	return fmt.Errorf("its first image, %s, isn't below %s but is below the current folder; set root to \".\"", d.rows[0].image, d.root)
+	return fmt.Errorf("its first image, %s, isn't below %s but is below the current folder; give root \".\" (--root, or root in the config)", d.rows[0].image, d.root)
 }
 
 func readCSV(r io.Reader, source Source) (*table, error) {
@@ -91,7 +92,7 @@ func readCSV(r io.Reader, source Source) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &table{}
+	d := &table{columns: columns.names}
 	at := func(c int) string {
 		line, column := reader.FieldPos(c)
 		return fmt.Sprintf("line %d, column %d (%s)", line, column, columns.names[c])
@@ -206,7 +207,7 @@ func findColumns(header []string, comma rune, source Source) (c tableColumns, er
 		return c, err
 	}
 	if c.image < 0 {
-		return c, fmt.Errorf("line 1: no column for the image path among %s (separator %q); name it with image_column", quoted(c.names), comma)
+		return c, fmt.Errorf("line 1: no column for the image path among %s (separator %q); name it with image_column (--image-column, or image_column in the config)", quoted(c.names), comma)
 	}
 	return c, nil
 }
@@ -279,6 +280,7 @@ func (d *table) order(found []string, labels map[string]int, columns tableColumn
 
 func (d *table) Len() int          { return len(d.rows) }
 func (d *table) Classes() []string { return d.classes }
+func (d *table) Columns() []string { return d.columns }
 
 func (d *table) describe(i int) (Sample, error) { return d.row(i), nil } //nolint:unparam // describer
 

@@ -89,7 +89,7 @@ func TestOpenCLIPTable(t *testing.T) {
 	t.Chdir(root)
 	below := tree(t, map[string]string{"lists/train.csv": "filepath\ttitle\nimg/a.png\tx\n"})
 	_, err := Open(Source{Path: filepath.Join(below, "lists/train.csv")})
-	wantError(t, "current folder", err, "img/a.png", `set root to "."`)
+	wantError(t, "current folder", err, "img/a.png", `root "."`, "--root")
 	if s, err := open(t, Source{Path: filepath.Join(below, "lists/train.csv"), Root: "."}).Sample(0); err != nil || string(s.Image) != "A" {
 		t.Errorf("%+v, %v", s, err)
 	}

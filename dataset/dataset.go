@@ -65,8 +65,8 @@ type Source struct {
 	// Path is a folder with a folder of images for each class; a CSV or TSV
 	// file with a header; tars or Hugging Face's Parquet files: one, a folder of
 	// them, a glob, or a range as in "pool/{00000..00009}.tar"; a folder in
-	// clip_benchmark's layout; CoOp's split_zhou_<Name>.json; or a folder of
-	// images without classes. Several of them are joined by "::".
+	// clip_benchmark's layout; CoOp's split_zhou_<Name>.json, or the folder
+	// that has it; or a folder of images without classes. Several of them are joined by "::".
 	Path string `yaml:"path" json:"path"`
 	// Weights say how often an epoch draws each part of a Path with "::", see
 	// [Mix]; none is once each.
@@ -251,6 +251,8 @@ func guess(source Source) string {
 		return WebDataset
 	case holds(path, "*.parquet") || holds(path, "data/*.parquet") || source.Split != "" && holds(path, "*/*.parquet"):
 		return Parquet
+	case holds(path, coopSplitFiles):
+		return CoOp
 	case len(source.Classes) == 0 && looseImages(path):
 		return LooseImages
 	}
@@ -282,6 +284,15 @@ type describer interface {
 func Classes(d Dataset) []string {
 	if c, ok := d.(interface{ Classes() []string }); ok {
 		return c.Classes()
+	}
+	return nil
+}
+
+// Columns are the names of the columns of a table or Parquet file that Open gave;
+// nil of other datasets.
+func Columns(d Dataset) []string {
+	if c, ok := d.(interface{ Columns() []string }); ok {
+		return c.Columns()
 	}
 	return nil
 }

@@ -73,7 +73,7 @@ func openFolder(source Source) (Dataset, error) {
 		}
 	}
 	if len(empty) > 0 && !source.AllowMissing {
-		return nil, fmt.Errorf("class folders without images: %s; add images, remove the folders, or set allow_missing_classes", quoted(empty))
+		return nil, fmt.Errorf("class folders without images: %s; add images, remove the folders, or allow it (--allow-missing-classes, or allow_missing_classes in the config)", quoted(empty))
 	}
 	return d, nil
 }
@@ -106,7 +106,7 @@ func chooseClasses(found []string, source Source) ([]string, error) {
 		}
 	}
 	if len(missing) > 0 && !source.AllowMissing {
-		return nil, fmt.Errorf("classes without images: %s; add them, or set allow_missing_classes", quoted(missing))
+		return nil, fmt.Errorf("classes without images: %s; add them, or allow it (--allow-missing-classes, or allow_missing_classes in the config)", quoted(missing))
 	}
 	return source.Classes, nil
 }

@@ -253,6 +253,7 @@ func (d *parquetSet) classesByName(source Source) ([]string, error) {
 
 func (d *parquetSet) Len() int          { return d.ends[len(d.ends)-1] }
 func (d *parquetSet) Classes() []string { return d.classes }
+func (d *parquetSet) Columns() []string { return parquetFinder{root: d.files[0].file.Root()}.names() }
 
 func (d *parquetSet) Sample(i int) (Sample, error)   { return d.get(i, true) }
 func (d *parquetSet) describe(i int) (Sample, error) { return d.get(i, false) }

@@ -85,7 +85,7 @@ func findParquetColumns(file *parquet.File, source Source) (c parquetColumns, na
 	case err != nil:
 		return c, nil, err
 	case image == nil:
-		return c, nil, fmt.Errorf("no column with images among %s; name it with image_column", quoted(find.names()))
+		return c, nil, fmt.Errorf("no column with images among %s; name it with image_column (--image-column, or image_column in the config)", quoted(find.names()))
 	case !image.Leaf():
 		c.image, c.path = image.Column("bytes"), image.Column("path")
 		if c.path != nil && !isText(c.path) {
@@ -169,7 +169,7 @@ func (f parquetFinder) column(what, wanted, feature string, usual []string, fits
 		for _, c := range typed {
 			names = append(names, c.Name())
 		}
-		return nil, fmt.Errorf("several columns could be the %s: %s; choose one with %s_column", what, quoted(names), what)
+		return nil, fmt.Errorf("several columns could be the %s: %s; choose one with %s_column (--%s-column, or %s_column in the config)", what, quoted(names), what, what, what)
 	}
 	return nil, nil
 }

@@ -89,6 +89,10 @@ func New(suites []Suite, o Options) (*Evaluator, error) {
 		if own.classes, err = s.competing(); err != nil {
 			return nil, fmt.Errorf("suite %s: %w", s.Name, err)
 		}
+		if len(own.classes) == 1 {
+			return nil, fmt.Errorf("suite %s: only the class %q competes, so that every image would count as right; is %q a class's folder? Give the data with all its classes, or list the classes that compete",
+				s.Name, own.classes[0].Name, own.classes[0].Name)
+		}
 		e.suites = append(e.suites, own)
 		i := slices.IndexFunc(e.passes, func(p *pass) bool { return p.border == s.Border && same(p.data, s.Data) })
 		if i < 0 {

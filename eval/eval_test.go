@@ -173,6 +173,11 @@ func TestResultIsStrictJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	alone, err := json.Marshal(r)
+	if err != nil || strings.Contains(string(alone), `"seed"`) || strings.Contains(string(alone), `"method"`) {
+		t.Errorf("a model by itself has a method or seed: %s, %v", alone, err)
+	}
+	r.Method = "flyp"
 	path := filepath.Join(t.TempDir(), "flyp", "seed-0", "one.json")
 	if err := r.Save(path); err != nil {
 		t.Fatal(err)
@@ -228,7 +233,7 @@ func TestClassMask(t *testing.T) {
 
 func TestSuitesThatCannotBe(t *testing.T) {
 	data := shapes(t, 1, 0, "disc")
-	good := Suite{Name: "name", Data: data, Classes: Classes("disc", "bar"), Templates: templates}
+	good := Suite{Name: "name", Data: data, Classes: Classes("disc", "bar", "ring"), Templates: templates}
 	for _, c := range []struct {
 		change func(*Suite)
 		want   string
@@ -241,7 +246,9 @@ func TestSuitesThatCannotBe(t *testing.T) {
 		{func(s *Suite) { s.Classes = nil }, "no classes"},
 		{func(s *Suite) { s.ClassMask = []string{"disk"} }, `"disk"`},
 		{func(s *Suite) { s.ClassMask = []string{} }, "no classes"},
-		{func(s *Suite) { s.ClassMask = []string{"bar"} }, "no image"},
+		{func(s *Suite) { s.ClassMask = []string{"bar", "ring"} }, "no image"},
+		{func(s *Suite) { s.Classes = Classes("disc") }, `only the class "disc"`},
+		{func(s *Suite) { s.Templates = []string{"a {} and a {}"} }, "needs {} once"},
 	} {
 		s := good
 		c.change(&s)

@@ -53,6 +53,20 @@ type Result struct {
 	Alpha    *float64               `json:"alpha,omitempty"` // of WiSE-FT; set by the caller
 }
 
+// MarshalJSON leaves method and seed out where there is no method: a model by
+// itself has neither.
+func (r Result) MarshalJSON() ([]byte, error) {
+	type plain Result
+	if r.Method != "" {
+		return json.Marshal(plain(r))
+	}
+	return json.Marshal(struct {
+		plain
+		Method *string `json:"method,omitempty"`
+		Seed   *int    `json:"seed,omitempty"`
+	}{plain: plain(r)})
+}
+
 // Metrics of a suite.
 type Metrics struct {
 	Acc1               float64  `json:"acc1"`

@@ -68,6 +68,15 @@ func Classes(names ...string) []Class {
 	return classes
 }
 
+// CheckTemplate reports a prompt that doesn't have {} once, where the class's name
+// goes.
+func CheckTemplate(t string) error {
+	if n := strings.Count(t, "{}"); n != 1 {
+		return fmt.Errorf("the prompt %q needs {} once, where the class name goes, as in \"a photo of a {}.\"; it has it %d times", t, n)
+	}
+	return nil
+}
+
 // Present lists the classes that have images in a dataset, in order of their
 // first image: the class mask of a test set that covers only some classes. Images
 // that can't be read don't count.
@@ -93,8 +102,8 @@ func (s *Suite) competing() ([]Class, error) {
 		return nil, errors.New("no templates; give at least one, such as \"a photo of a {}.\"")
 	}
 	for _, t := range s.Templates {
-		if !strings.Contains(t, "{}") {
-			return nil, fmt.Errorf("template %q has no {} for the class name", t)
+		if err := CheckTemplate(t); err != nil {
+			return nil, err
 		}
 	}
 	known := map[string]bool{}

@@ -147,5 +147,9 @@ func TestCoOpWithoutItsParts(t *testing.T) {
 		if _, err := s.Open(dir, Options{}); err == nil || !strings.Contains(err.Error(), "suite coop11: ") {
 			t.Errorf("%s: %v", name, err)
 		}
+		var failed []error
+		if _, err := s.Open(dir, Options{Failed: func(err error) { failed = append(failed, err) }}); err != nil || len(failed) != 1 || !strings.Contains(failed[0].Error(), "suite coop11: ") {
+			t.Errorf("%s: %v, %v", name, failed, err)
+		}
 	}
 }

@@ -61,7 +61,7 @@ func TestDomainNet(t *testing.T) {
 		t.Errorf("a set that isn't there: %v", err)
 	}
 	for line, wanted := range map[string]string{
-		"clipart/aircraft_carrier/a.jpg 3":      "label 3, but it is class 0", // sorted with capitals first
+		"clipart/aircraft_carrier/a.jpg 3":      "label 3, but is number 0 of the 345 classes", // sorted with capitals first
 		"clipart/aeroplane/a.jpg 1":             `"aeroplane"`,
 		"clipart/airplane/a.jpg":                "line 1",
 		"../clipart/airplane/a.jpg 1":           "isn't a path",

@@ -28,7 +28,7 @@ func TestImageNetFolders(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	for _, m := range missing {
-		if text := m.String(); m.Set.Name == "imagenet-a" && (!strings.Contains(text, root+"/imagenet-a, nor "+root+"/imagenet-adversarial/imagenet-a") || !strings.Contains(text, "200 class folders") || !strings.Contains(text, "imagenet-a.tar")) {
+		if text := m.Details(); m.Set.Name == "imagenet-a" && (!strings.Contains(text, root+"/imagenet-a, nor "+root+"/imagenet-adversarial/imagenet-a") || !strings.Contains(text, "200 class folders") || !strings.Contains(text, "imagenet-a.tar")) {
 			t.Errorf("what is missing: %s", text)
 		}
 	}

@@ -64,9 +64,9 @@ func parseList(text string, label map[string]int) ([]dataset.Item, error) {
 		case !filepath.IsLocal(filepath.FromSlash(file)):
 			return nil, fmt.Errorf("line %d: %q isn't a path below the list's folder", number, file)
 		case !known:
-			return nil, fmt.Errorf("line %d: %q isn't among the %d classes", number, class, len(label))
+			return nil, fmt.Errorf("line %d: %q isn't among DomainNet's %d classes", number, class, len(label))
 		case got != want:
-			return nil, fmt.Errorf("line %d: %s has label %d, but it is class %d", number, class, got, want)
+			return nil, fmt.Errorf("line %d: %s has label %d, but is number %d of the %d classes; DomainNet's numbering is fixed (the class names sorted as in its archives): take the list of the archive as it is, or arf eval --data for a test set of your own", number, class, got, want, len(label))
 		}
 		items = append(items, dataset.Item{Path: file, Class: class})
 	}

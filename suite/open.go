@@ -22,6 +22,9 @@ type Options struct {
 	// ID names the set in distribution in place of the suite's; the others
 	// become shifts.
 	ID string
+	// Failed is told of a set that is there but can't be read, which is then left
+	// out; nil makes it Open's error.
+	Failed func(error)
 }
 
 // Opened is what was found of suites.
@@ -65,14 +68,19 @@ type Missing struct {
 	Also     string   // what else was looked for beside a path that exists
 }
 
+// String is one line.
 func (m Missing) String() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s (%s): ", m.Set.Name, m.Set.Title)
-	if m.Also != "" {
-		fmt.Fprintf(&b, "%s is missing", m.Also)
-	} else {
-		fmt.Fprintf(&b, "no %s", strings.Join(m.Expected, ", nor "))
+	what := m.Also + " is missing"
+	if m.Also == "" {
+		what = "no " + strings.Join(m.Expected, ", nor ")
 	}
+	return fmt.Sprintf("%s (%s): %s", m.Set.Name, m.Set.Title, what)
+}
+
+// Details are String and, on lines of their own, the layout and the archive.
+func (m Missing) Details() string {
+	var b strings.Builder
+	b.WriteString(m.String())
 	if m.Set.Layout != "" {
 		fmt.Fprintf(&b, "\n    layout:  %s", m.Set.Layout)
 	}
@@ -124,7 +132,11 @@ func (s *Suite) Open(root string, o Options) (Opened, error) {
 			err = fmt.Errorf("%w; its layout must be %s (%s)", err, set.Layout, set.Archive)
 		}
 		if err != nil {
-			return out, fmt.Errorf("suite %s: %s: %w", s.Name, set.Name, err)
+			if err = fmt.Errorf("suite %s: %s: %w", s.Name, set.Name, err); o.Failed == nil {
+				return out, err
+			}
+			o.Failed(err)
+			continue
 		}
 		for k := range tests {
 			tests[k].Suite, tests[k].Set, tests[k].Path = s.Name, set, path

@@ -3,6 +3,7 @@ package suite
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -32,7 +33,7 @@ type Own struct {
 func (o Own) Open() (Test, error) {
 	name := o.Name
 	if name == "" {
-		name = strings.TrimSuffix(filepath.Base(filepath.Clean(o.Source.Path)), filepath.Ext(o.Source.Path))
+		name = nameOf(o.Source.Path)
 	}
 	set := &Set{Name: name, Title: o.Source.Path, Metric: o.Metric, Templates: o.Templates}
 	if set.Metric == "" {
@@ -62,7 +63,7 @@ func (o Own) Open() (Test, error) {
 	switch task {
 	case "retrieval":
 		if len(o.Classes) > 0 || len(o.Templates) > 0 {
-			return fail(errors.New("retrieval has no classes and templates; leave them out, or say that the task is classification"))
+			return fail(errors.New("retrieval has no classes and templates; leave them out, or say --task classification"))
 		}
 		t.Captions = &eval.Captions{Data: d, ByKey: oneLineACaption(o.Source)}
 	case "classification":
@@ -76,6 +77,23 @@ func (o Own) Open() (Test, error) {
 	return t, nil
 }
 
+// nameOf is a path's last part without a pattern.
+func nameOf(source string) string {
+	first, _, _ := strings.Cut(source, "::")
+	path := filepath.Clean(first)
+	for strings.ContainsAny(filepath.Base(path), "*?[{") {
+		path = filepath.Dir(path)
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs // "." has a name, too
+	}
+	name := filepath.Base(path)
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		name = strings.TrimSuffix(name, filepath.Ext(name))
+	}
+	return name
+}
+
 func (o Own) classification(d dataset.Dataset) (*eval.Suite, error) {
 	suite := &eval.Suite{Data: d, Classes: o.Classes, Templates: o.Templates}
 	names := dataset.Classes(d)
@@ -84,7 +102,7 @@ func (o Own) classification(d dataset.Dataset) (*eval.Suite, error) {
 			names = present(d)
 		}
 		if len(names) == 0 {
-			return nil, errors.New("its images have no classes; give their names, or measure retrieval")
+			return nil, errors.New("its images have no classes; give their names with --classes, or measure retrieval with --task retrieval")
 		}
 		if suite.Classes = Spoken(names); len(slices.Compact(slices.Sorted(slices.Values(names)))) < len(names) {
 			suite.Classes, suite.ByLabel = byLabel(names), true
@@ -112,7 +130,7 @@ func present(d dataset.Dataset) []string {
 
 // guessTask looks at the first samples that can be read.
 func guessTask(d dataset.Dataset) (string, error) {
-	captions := false
+	captions, labels := false, false
 	var first error
 	for i := range min(d.Len(), 100) {
 		s, err := dataset.Describe(d, i)
@@ -123,15 +141,23 @@ func guessTask(d dataset.Dataset) (string, error) {
 			return "classification", nil
 		case err == nil && s.Text != "":
 			captions = true
+		case err == nil && s.Label >= 0:
+			labels = true
 		}
 	}
 	switch {
 	case captions:
 		return "retrieval", nil
+	case labels:
+		return "", errors.New("its images have labels, but no names of the classes; give the names in the labels' order with --classes")
 	case first != nil:
 		return "", first
 	}
-	return "", errors.New("its images have neither classes nor captions; if they have labels, give the names of the classes")
+	const none = "its images have neither classes nor captions; "
+	if columns := dataset.Columns(d); len(columns) > 0 {
+		return "", fmt.Errorf(none+"its columns are %q: name the one that has them with --class-column, --label-column or --text-column", columns)
+	}
+	return "", errors.New(none + "put the images of each class in a folder named after the class, or list them in a CSV with a column class or text")
 }
 
 // oneLineACaption tells a table, where an image with several captions has
@@ -159,14 +185,18 @@ func ReadTemplates(spec string) ([]string, error) {
 	}
 	prompts := []string{spec}
 	if !strings.Contains(spec, "{}") && !strings.Contains(spec, "{c}") {
+		if _, err := os.Stat(spec); errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("templates: %q has no {}, where the class name goes, and is no file; give a prompt such as \"a photo of a {}.\", a file with one a line, imagenet-80 or imagenet-7", spec)
+		}
 		var err error
 		if prompts, err = (config.List{Ref: spec}).Read(); err != nil {
-			return nil, fmt.Errorf("templates: give imagenet-80, imagenet-7, a prompt with {} or a file of them: %w", err)
+			return nil, fmt.Errorf("templates: %w", err)
 		}
 	}
 	for i, p := range prompts {
-		if prompts[i] = strings.ReplaceAll(p, "{c}", "{}"); !strings.Contains(prompts[i], "{}") {
-			return nil, fmt.Errorf("templates: %q has no {} for the class name", p)
+		prompts[i] = strings.ReplaceAll(p, "{c}", "{}")
+		if err := eval.CheckTemplate(prompts[i]); err != nil {
+			return nil, fmt.Errorf("templates: %w", err)
 		}
 	}
 	return prompts, nil

@@ -30,6 +30,11 @@ func TestOwnFolder(t *testing.T) {
 	if test.Name() != filepath.Base(root) {
 		t.Errorf("name %s", test.Name())
 	}
+	for path, want := range map[string]string{"e/wb/{0..1}.tar": "wb", "e/*/*.parquet": "e", "a/b.csv::c/d.csv": "b", root: filepath.Base(root)} {
+		if got := nameOf(path); got != want {
+			t.Errorf("name of %s: %s, want %s", path, got, want)
+		}
+	}
 
 	// Further classes compete; a tab gives the name in prompts.
 	list := filepath.Join(t.TempDir(), "classes.txt")
@@ -110,7 +115,7 @@ func TestOwnTables(t *testing.T) {
 	}
 	w.check(t, cliptest.Model(t, 3), root, test)
 
-	for name, want := range map[string]string{"labels.csv": "give the names of the classes", "nothing.csv": "neither classes nor captions"} {
+	for name, want := range map[string]string{"labels.csv": "in the labels' order with --classes", "nothing.csv": "neither classes nor captions; its columns are [\""} {
 		if _, err := (Own{Source: source(name)}).Open(); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
 		}

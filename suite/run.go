@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
+	"slices"
 
 	"arf/clip"
 	"arf/dataset"
@@ -25,6 +27,9 @@ type RunOptions struct {
 	Out string
 	// Redo measures again what Out has of the same model, data and prompts.
 	Redo bool
+	// Failed is told of a test that can't be measured as its classes and images
+	// don't fit; it is then left out. nil makes it Run's error.
+	Failed func(error)
 	// Stage reports progress; may be nil.
 	Stage func(stage string, done, total int)
 }
@@ -38,7 +43,7 @@ type Outcome struct {
 }
 
 // Run measures a model on the tests and saves each result as soon as it is
-// there. Outcomes are in the tests' order.
+// there. Outcomes are in the tests' order, without those of failed tests.
 func Run(ctx context.Context, model *clip.Model, tests []Test, o RunOptions) ([]Outcome, error) {
 	out := make([]Outcome, len(tests))
 	inputs := make([]string, len(tests))
@@ -54,9 +59,17 @@ func Run(ctx context.Context, model *clip.Model, tests []Test, o RunOptions) ([]
 		if err := o.reuse(&out[i], inputs[i]); err != nil {
 			return nil, err
 		}
-		if t.Class != nil && !out[i].Reused {
-			suites, places = append(suites, *t.Class), append(places, i)
+		if t.Class == nil || out[i].Reused {
+			continue
 		}
+		if o.Failed != nil {
+			if _, err := eval.New([]eval.Suite{*t.Class}, eval.Options{Log: slog.New(slog.DiscardHandler)}); err != nil {
+				o.Failed(err)
+				out[i].Test = nil
+				continue
+			}
+		}
+		suites, places = append(suites, *t.Class), append(places, i)
 	}
 	if err := o.classify(ctx, model, suites, places, inputs, out); err != nil {
 		return nil, err
@@ -69,7 +82,7 @@ func Run(ctx context.Context, model *clip.Model, tests []Test, o RunOptions) ([]
 			return nil, err
 		}
 	}
-	return out, nil
+	return slices.DeleteFunc(out, func(o Outcome) bool { return o.Test == nil }), nil
 }
 
 func (o RunOptions) classify(ctx context.Context, model *clip.Model, suites []eval.Suite, places []int, inputs []string, out []Outcome) error {
@@ -142,6 +155,9 @@ func (o RunOptions) reuse(out *Outcome, inputs string) error {
 		return ignoreForeign(err)
 	}
 	r, err := eval.LoadResult(path)
+	if err == nil && r.Model != o.ModelName && r.Pretrained != o.ModelHash {
+		slog.Warn("the results of another model are replaced; --out takes another folder", "file", path, "model", r.Model)
+	}
 	if err != nil || r.Inputs != inputs {
 		return ignoreForeign(err)
 	}

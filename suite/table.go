@@ -74,7 +74,7 @@ func tabulate(outcomes []Outcome) []Row {
 		}
 	}
 	suite := rows[0].Suite
-	if len(halves) > 0 {
+	if len(halves["base"]) > 0 && len(halves["new"]) > 0 {
 		base, fresh := mean(halves["base"]), mean(halves["new"])
 		return append(rows,
 			Row{Suite: suite, Set: "average base", Sets: len(halves["base"]), Metric: eval.Acc1, Value: base},
@@ -197,7 +197,11 @@ func (r *Row) print(w io.Writer) {
 	if r.Class == nil {
 		name := r.Set
 		if strings.HasPrefix(name, "average") && name != "average H" {
-			name = fmt.Sprintf("%s (%d sets)", name, r.Sets) // some may be missing
+			unit := "sets"
+			if r.Sets == 1 {
+				unit = "set"
+			}
+			name = fmt.Sprintf("%s (%d %s)", name, r.Sets, unit) // some may be missing
 		}
 		fmt.Fprintf(w, "%s\t\t\t%s\t%s\t\t\t\t\t", name, metric, percent(r.Value))
 	} else {
@@ -214,12 +218,21 @@ func (r *Row) print(w io.Writer) {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\t%.3f\t%s", r.Set, images, r.Classes, metric, percent(r.Value), percent(m.Acc1), acc5, percent(m.MeanPerClassRecall), m.ECE, r.Class.Head)
 	}
 	if r.Difference != nil {
-		fmt.Fprintf(w, "\t%+.2f", 100**r.Difference)
+		fmt.Fprint(w, "\t"+points(*r.Difference))
 	}
 	if r.Effective != nil {
-		fmt.Fprintf(w, "\t%+.2f", 100**r.Effective)
+		fmt.Fprint(w, "\t"+points(*r.Effective))
 	}
 	fmt.Fprintln(w)
+}
+
+// points is a difference in per cent with its sign; 0.00 has none.
+func points(v float64) string {
+	text := fmt.Sprintf("%+.2f", 100*v)
+	if strings.Trim(text, "+-0.") == "" {
+		return "0.00"
+	}
+	return text
 }
 
 func spokenBroken(n int) string {

@@ -140,6 +140,11 @@ func TestEvalMistakes(t *testing.T) {
 		{"known are coop11", []string{model, "--suite", "imagenet", "--data", "."}},
 		{"none of the test sets is below", []string{model, "--suite", "coop11", "--data", "."}},
 		{"--classes is for a test set of your own", []string{model, "--suite", "vtab", "--data", ".", "--classes", "a,b"}},
+		{"nofile.yaml: no such file", []string{"nofile.yaml", "--data", "."}},
+		{"--limit -3", []string{model, "--data", "imagenet-a", "--limit", "-3"}},
+		{"--batch-size 0", []string{model, "--data", "imagenet-a", "--batch-size", "0"}},
+		{"needs {} once", []string{model, "--data", "imagenet-a", "--templates", "a {} and {}"}},
+		{"has no {}, where the class name goes", []string{model, "--data", "imagenet-a", "--templates", "an icon"}},
 		{"fp8", []string{model, "--data", "imagenet-a", "--precision", "fp8"}},
 		{"head", []string{model, "--data", "imagenet-a", "--head", "my.yaml"}},
 	} {

@@ -51,7 +51,7 @@ MODEL is a folder in Hugging Face's or open_clip's layout, a checkpoint file, or
 model of the Hugging Face hub (organisation/name, with @revision if not main).`,
 		Example: `  arf eval --list
   arf eval openai/clip-vit-base-patch16 --suite imagenet-robustness,vtab --data /data
-  arf eval models/icon-clip --data data/icons/id/test --templates "an icon of a {}"
+  arf eval models/icon-clip --data data/icons/id --templates "an icon of a {}"
   arf eval configs/own-data.yaml`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -62,6 +62,9 @@ model of the Hugging Face hub (organisation/name, with @revision if not main).`,
 				return errors.New("give a MODEL or a CONFIG, as in: arf eval MODEL --suite imagenet-robustness --data ROOT, or arf eval my.yaml; arf eval --list has the suites")
 			}
 			if ext := strings.ToLower(filepath.Ext(args[0])); ext == ".yaml" || ext == ".yml" {
+				if _, err := os.Stat(args[0]); err != nil {
+					return fmt.Errorf("config: %w", err)
+				}
 				if name := firstChanged(cmd, f.names()); name != "" {
 					return fmt.Errorf("--%s is for arf eval MODEL; %s is a config, whose suites are in eval.suites", name, args[0])
 				}
@@ -108,6 +111,8 @@ func (f *evalFlags) add(c *cobra.Command) {
 	p.StringVar(&f.source.ClassColumn, "class-column", "", "of your own table")
 	p.StringVar(&f.source.LabelColumn, "label-column", "", "of your own table")
 	p.StringVar(&f.source.Separator, "separator", "", "between the columns of your own table")
+	p.StringVar(&f.source.Root, "root", "", "folder that the image paths of your own table start in (default: the table's)")
+	p.BoolVar(&f.source.AllowMissing, "allow-missing-classes", false, "accept class folders without images in your own test set: these classes compete, too")
 }
 
 // names are the flags that a config doesn't have.
@@ -120,18 +125,38 @@ func (f *evalFlags) names() []string {
 }
 
 // ownFlags are those of a test set of the user's.
-var ownFlags = []string{"classes", "metric", "task", "type", "split", "image-column", "text-column", "class-column", "label-column", "separator"}
+var ownFlags = []string{"classes", "metric", "task", "type", "split", "image-column", "text-column", "class-column", "label-column", "separator", "root", "allow-missing-classes"}
 
 func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool) error {
 	// What needs no engine comes first: mistakes are told at once.
 	if err := checkPrecision(f.precision); err != nil {
 		return err
 	}
-	opened, err := f.open(cmd)
+	switch {
+	case f.limit < 0:
+		return fmt.Errorf("--limit %d: must be at least 0 (all images)", f.limit)
+	case f.batch < 1:
+		return fmt.Errorf("--batch-size %d: must be at least 1", f.batch)
+	case f.workers < 0:
+		return fmt.Errorf("--workers %d: must be at least 0 (all cores)", f.workers)
+	case f.confusions < 0:
+		return fmt.Errorf("--confusions %d: must be at least 0", f.confusions)
+	case f.load.ImageSize < 0:
+		return fmt.Errorf("--image-size %d: must be at least 1, or 0 for MODEL's", f.load.ImageSize)
+	}
+	failures := 0
+	failed := func(err error) {
+		failures++
+		fmt.Fprintln(os.Stderr, "arf: left out:", err)
+	}
+	opened, err := f.open(cmd, failed)
 	if err != nil {
 		return err
 	}
-	printMissing(opened.Missing)
+	printMissing(opened)
+	if len(opened.Tests) == 0 && failures > 0 {
+		return errors.New("none of the test sets that are there can be read; see above")
+	}
 	if len(opened.Tests) == 0 {
 		return fmt.Errorf("none of the test sets is below %s; put them as listed above, or give another --data", f.data)
 	}
@@ -153,15 +178,26 @@ func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool)
 	if !quiet {
 		o.Stage = stages()
 	}
+	if len(opened.Tests) > 1 {
+		o.Failed = failed
+	}
 	outcomes, err := suite.Run(cmd.Context(), model, opened.Tests, o)
 	if err != nil {
 		return err
 	}
-	return f.report(outcomes, o.Out)
+	if len(outcomes) > 0 {
+		if err := f.report(outcomes, o.Out); err != nil {
+			return err
+		}
+	}
+	if failures > 0 {
+		return fmt.Errorf("%d test sets could not be measured; see above", failures)
+	}
+	return nil
 }
 
 // open finds the test sets that the flags name.
-func (f *evalFlags) open(cmd *cobra.Command) (suite.Opened, error) {
+func (f *evalFlags) open(cmd *cobra.Command, failed func(error)) (suite.Opened, error) {
 	var out suite.Opened
 	if f.data == "" {
 		return out, errors.New("give --data, the folder that the test sets lie in, or your own test set; arf eval --list says how they must lie")
@@ -197,7 +233,7 @@ func (f *evalFlags) open(cmd *cobra.Command) (suite.Opened, error) {
 		if err != nil {
 			return out, err
 		}
-		part, err := s.Open(f.data, suite.Options{Templates: templates, Limit: f.limit, ID: f.id})
+		part, err := s.Open(f.data, suite.Options{Templates: templates, Limit: f.limit, ID: f.id, Failed: failed})
 		if err != nil {
 			return out, err
 		}
@@ -291,9 +327,31 @@ func spokenClass(r *eval.Result, name string) string {
 	return name
 }
 
-func printMissing(missing []suite.Missing) {
+// missingShown is how many missing sets are told with path, layout and archive.
+const missingShown = 3
+
+// printMissing tells what wasn't found: with all about it where nothing or much
+// was found, else by name. A set of several suites is told once.
+func printMissing(opened suite.Opened) {
+	var missing []suite.Missing
+	for _, m := range opened.Missing {
+		if !slices.ContainsFunc(missing, func(other suite.Missing) bool { return other.String() == m.String() }) {
+			missing = append(missing, m)
+		}
+	}
+	var names []string
 	for _, m := range missing {
-		fmt.Fprintln(os.Stderr, "missing: "+m.String())
+		switch {
+		case len(missing) <= missingShown || len(opened.Tests) == 0:
+			fmt.Fprintln(os.Stderr, "missing: "+m.Details())
+		case m.Also != "": // it's there in part
+			fmt.Fprintln(os.Stderr, "missing: "+m.String())
+		default:
+			names = append(names, m.Set.Name)
+		}
+	}
+	if len(names) > 0 {
+		fmt.Fprintf(os.Stderr, "missing: %s; arf eval --list says where they are looked for\n", strings.Join(names, ", "))
 	}
 }
 
@@ -327,12 +385,16 @@ func listSuites(cmd *cobra.Command) error {
 }
 
 // fileName makes a model's name usable as a folder's: its last two parts, as many
-// models are called epoch_10.pt; of a run's models four, with method and seed.
+// models are called epoch_10.pt; of a run's models five, with the run's name,
+// method and seed.
 func fileName(ref string) string {
 	ref = strings.TrimPrefix(filepath.ToSlash(filepath.Clean(ref)), "hf-hub:")
 	parts := strings.Split(strings.Trim(ref, "/"), "/")
 	n := 2
-	if base := parts[len(parts)-1]; base == "model" || strings.HasPrefix(base, "seed-") {
+	switch base := parts[len(parts)-1]; {
+	case base == "model" && len(parts) > 1 && strings.HasPrefix(parts[len(parts)-2], "seed-"):
+		n = 5
+	case strings.HasPrefix(base, "seed-"):
 		n = 4
 	}
 	var name []string
