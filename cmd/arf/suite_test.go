@@ -95,7 +95,7 @@ func TestEvalSuites(t *testing.T) {
 	if text, err = arf(out, append(command, "--baseline", filepath.Join(out, "a"))...); err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	if !strings.Contains(text, "4 of 4 results were there already") || !strings.Contains(text, "over baseline") || !strings.Contains(text, "+0.00") {
+	if !strings.Contains(text, "4 of 4 results were there already") || !strings.Contains(text, "over baseline") || !strings.Contains(text, "text  0.00\n") || strings.Contains(text, "+0.00") {
 		t.Errorf("again:\n%s", text)
 	}
 }

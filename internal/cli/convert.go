@@ -40,6 +40,9 @@ type and layout give back the same bits.`,
 			if o.Save.Layout != "" && o.Save.Layout != clip.HuggingFace && o.Save.Layout != clip.OpenCLIP {
 				return fmt.Errorf("--layout %q: want %s or %s", layout, clip.HuggingFace, clip.OpenCLIP)
 			}
+			if cmd.Flags().Changed("image-size") && imageSize < 1 {
+				return fmt.Errorf("--image-size %d: must be at least 1", imageSize)
+			}
 			var err error
 			if o.Save.DType, err = parseDType(dtype); err != nil {
 				return err
