@@ -191,7 +191,7 @@ func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool)
 		}
 	}
 	if failures > 0 {
-		return fmt.Errorf("%d test sets could not be measured; see above", failures)
+		return fmt.Errorf("test sets that could not be measured: %d; see above", failures)
 	}
 	return nil
 }
@@ -281,7 +281,7 @@ func (f *evalFlags) report(outcomes []suite.Outcome, out string) error {
 	reused := 0
 	for _, o := range outcomes {
 		if n := broken(o); n > 0 {
-			fmt.Fprintf(os.Stderr, "arf: %s: %d images could not be read and are left out\n", o.Test.Name(), n)
+			fmt.Fprintf(os.Stderr, "arf: %s: images that could not be read and are left out: %d\n", o.Test.Name(), n)
 		}
 		if o.Reused {
 			reused++
