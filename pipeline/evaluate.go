@@ -124,6 +124,9 @@ func (r *run) evaluate(ctx context.Context, evaluator *eval.Evaluator, m config.
 		}
 	}
 	results, err := evaluator.Evaluate(ctx, model, head)
+	if errors.Is(err, clip.ErrNotFinite) && m.Trains() {
+		return fmt.Errorf("%s: %w; lower train.lr, or delete the folder to train again", path, err)
+	}
 	if err != nil {
 		return err
 	}
