@@ -204,9 +204,13 @@ func (r *run) wise(ctx context.Context, evaluator *eval.Evaluator, ends map[floa
 
 // save writes a file for each suite.
 func (r *run) save(results []*eval.Result, m config.Method, seed int, dir string, alpha *float64) error {
+	weights, err := r.weightsHash(m, seed, alpha)
+	if err != nil {
+		return err
+	}
 	for _, shared := range results {
 		result := *shared
-		result.Model, result.Pretrained = r.cfg.Model, r.modelHash
+		result.Model, result.Pretrained = r.cfg.Model, weights
 		result.DataSource, result.DataSHA256 = r.data.source, r.data.hashes["suite/"+result.Dataset]
 		result.Method, result.Seed, result.Alpha = string(m), seed, alpha
 		if err := result.Save(filepath.Join(dir, result.Dataset+".json")); err != nil {
@@ -214,6 +218,19 @@ func (r *run) save(results []*eval.Result, m config.Method, seed int, dir string
 		}
 	}
 	return nil
+}
+
+// weightsHash identifies the weights that were measured; as arf eval's, where
+// they lie in a folder.
+func (r *run) weightsHash(m config.Method, seed int, alpha *float64) (string, error) {
+	if !m.Trains() || alpha != nil && *alpha == 0 {
+		return r.modelHash, nil
+	}
+	tuned, err := clip.Hash(filepath.Join(r.of("train", m, seed), "model"))
+	if err != nil || alpha == nil || *alpha == 1 {
+		return tuned, err
+	}
+	return hash("interpolated", r.modelHash, tuned, *alpha), nil
 }
 
 // headPath is the classifier of method ft beside its model.
