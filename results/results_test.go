@@ -313,14 +313,14 @@ func TestSettingsShowWhatDiffers(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines := strings.Split(table, "\n")
-	if !strings.HasPrefix(lines[0], "| train.lr | method |") {
+	if !strings.HasPrefix(lines[0], "| run | train.lr | method |") {
 		t.Errorf("columns %s", lines[0])
 	}
 	// The pretrained model is the same for both and stands once.
 	if got := strings.Count(table, "zeroshot"); got != 1 {
 		t.Errorf("the pretrained model stands %d times:\n%s", got, table)
 	}
-	if !strings.Contains(table, "| 0.0001 | arf | 1 | ") || !strings.Contains(table, "| 0.001 | flyp | 1 | ") {
+	if !strings.Contains(table, "| two | 0.0001 | arf | 1 | ") || !strings.Contains(table, "| one | 0.001 | flyp | 1 | ") {
 		t.Errorf("rows:\n%s", table)
 	}
 }

@@ -32,18 +32,23 @@ func Settings(dirs ...string) (string, error) {
 	}
 	keys := differing(configs)
 	var b strings.Builder
-	b.WriteString(header(append(slices.Clone(keys), "method", "models", "ID", "average shift", "zero-shot", "mean of the three")...))
-	var before string
+	titles := slices.Concat([]string{"run"}, keys, []string{"method", "models", "ID", "average shift", "zero-shot", "mean of the three"})
+	b.WriteString(header(titles...))
+	seen := map[string]bool{} // rows of pretrained models
 	for i, t := range runs {
 		for _, method := range t.Methods {
 			if isWise(method) {
 				continue
 			}
 			var row strings.Builder
-			row.WriteString("|")
+			name := t.Runs[0].Name
+			if method == report.Pretrained {
+				name = "" // several runs may share it
+			}
+			fmt.Fprintf(&row, "| %s |", name)
 			for _, k := range keys {
 				value := configs[i][k]
-				if method == report.Pretrained {
+				if method == report.Pretrained && trains(k) {
 					value = "" // whatever the setting
 				}
 				fmt.Fprintf(&row, " %s |", value)
@@ -56,15 +61,20 @@ func Settings(dirs ...string) (string, error) {
 				sum += s.Mean / float64(len(axes))
 			}
 			fmt.Fprintf(&row, " %s |\n", points(sum))
-			if line := row.String(); method != report.Pretrained || line != before {
+			if line := row.String(); method != report.Pretrained || !seen[line] {
 				b.WriteString(line)
-				if method == report.Pretrained {
-					before = line
-				}
+				seen[line] = true
 			}
 		}
 	}
 	return b.String(), nil
+}
+
+// trains tells whether a key is about training only, so that the pretrained
+// model's results don't depend on it.
+func trains(key string) bool {
+	first, _, _ := strings.Cut(key, ".")
+	return first == "train" || first == "anchors" || first == "seeds"
 }
 
 // settings are a run's config, by dotted keys.
@@ -80,13 +90,22 @@ func settings(r *report.Run) (map[string]string, error) {
 
 // flatten writes a config's values by their dotted keys.
 func flatten(to map[string]string, prefix string, v any) {
-	if tree, ok := v.(map[string]any); ok {
-		for k, value := range tree {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, value := range v {
 			flatten(to, strings.TrimPrefix(prefix+"."+k, "."), value)
 		}
-		return
+	case []any:
+		for i, value := range v {
+			if _, ok := value.(map[string]any); ok { // the test sets, which Load compares
+				flatten(to, fmt.Sprintf("%s[%d]", prefix, i), value)
+				continue
+			}
+			to[prefix] = fmt.Sprint(v)
+		}
+	default:
+		to[prefix] = fmt.Sprint(v)
 	}
-	to[prefix] = fmt.Sprint(v)
 }
 
 func differing(configs []map[string]string) []string {
@@ -98,7 +117,9 @@ func differing(configs []map[string]string) []string {
 	}
 	var keys []string
 	for _, k := range slices.Sorted(maps.Keys(all)) {
-		if slices.ContainsFunc(configs, func(c map[string]string) bool { return c[k] != configs[0][k] }) {
+		// A key that one config lacks came with a later version; its default did what was done before.
+		missing := slices.ContainsFunc(configs, func(c map[string]string) bool { _, ok := c[k]; return !ok })
+		if !missing && slices.ContainsFunc(configs, func(c map[string]string) bool { return c[k] != configs[0][k] }) {
 			keys = append(keys, k)
 		}
 	}

@@ -29,7 +29,7 @@ differences, drift or sweep. Intervals are bootstrapped over classes and seeds.`
 		},
 	}
 	c.Flags().StringArrayVar(&sweep, "sweep", nil, "run with another learning rate, for the figures' curves (repeatable)")
-	c.Flags().StringVar(&out, "out", "docs", "folder to write into")
+	c.Flags().StringVar(&out, "out", "results", "folder to write into")
 	return c
 }
 
