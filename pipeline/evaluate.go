@@ -130,7 +130,7 @@ func (r *run) evaluate(ctx context.Context, evaluator *eval.Evaluator, m config.
 	if err != nil {
 		return err
 	}
-	if err := r.save(results, m, seed, dir, nil); err != nil {
+	if err := r.save(results, model, m, seed, dir, nil); err != nil {
 		return err
 	}
 	report(1, total)
@@ -178,11 +178,11 @@ func (r *run) wise(ctx context.Context, evaluator *eval.Evaluator, ends map[floa
 		}
 	}
 	for i, alpha := range r.cfg.Eval.WiseAlphas {
+		if err := eval.InterpolateInto(between, pretrained, model, alpha); err != nil {
+			return err
+		}
 		results, ok := ends[alpha]
 		if !ok {
-			if err := eval.InterpolateInto(between, pretrained, model, alpha); err != nil {
-				return err
-			}
 			mixed := head
 			if head != nil {
 				if mixed, err = eval.InterpolateHeads(zeroshot, head, alpha); err != nil {
@@ -194,7 +194,7 @@ func (r *run) wise(ctx context.Context, evaluator *eval.Evaluator, ends map[floa
 			}
 		}
 		folder := filepath.Join(dir, "wise-"+strconv.FormatFloat(alpha, 'g', -1, 64))
-		if err := r.save(results, m, seed, folder, &alpha); err != nil {
+		if err := r.save(results, between, m, seed, folder, &alpha); err != nil {
 			return err
 		}
 		step(i + 1)
@@ -202,9 +202,9 @@ func (r *run) wise(ctx context.Context, evaluator *eval.Evaluator, ends map[floa
 	return nil
 }
 
-// save writes a file for each suite.
-func (r *run) save(results []*eval.Result, m config.Method, seed int, dir string, alpha *float64) error {
-	weights, err := r.weightsHash(m, seed, alpha)
+// save writes a file for each suite; model is the one that was measured.
+func (r *run) save(results []*eval.Result, model *clip.Model, m config.Method, seed int, dir string, alpha *float64) error {
+	weights, err := model.Hash()
 	if err != nil {
 		return err
 	}
@@ -218,19 +218,6 @@ func (r *run) save(results []*eval.Result, m config.Method, seed int, dir string
 		}
 	}
 	return nil
-}
-
-// weightsHash identifies the weights that were measured; as arf eval's, where
-// they lie in a folder.
-func (r *run) weightsHash(m config.Method, seed int, alpha *float64) (string, error) {
-	if !m.Trains() || alpha != nil && *alpha == 0 {
-		return r.modelHash, nil
-	}
-	tuned, err := clip.Hash(filepath.Join(r.of("train", m, seed), "model"))
-	if err != nil || alpha == nil || *alpha == 1 {
-		return tuned, err
-	}
-	return hash("interpolated", r.modelHash, tuned, *alpha), nil
 }
 
 // headPath is the classifier of method ft beside its model.

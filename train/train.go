@@ -163,7 +163,7 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		done := step + 1
 		if done == o.Schedule.Steps {
 			// Before it's saved: a damaged end isn't a result.
-			if err := diverged(params, skipped, done); err != nil {
+			if err := diverged(params, done, skipped, done-start); err != nil {
 				return err
 			}
 		}
@@ -184,10 +184,11 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 }
 
 // diverged tells whether a run ended with weights that are of no use. skipped is
-// the number of steps in a row, up to the last, whose gradient was not finite.
-func diverged(params []nn.Param, skipped, steps int) error {
+// the number of steps in a row, up to the last, whose gradient was not finite;
+// taken, that of all steps since the start or the resumption.
+func diverged(params []nn.Param, steps, skipped, taken int) error {
 	const mend = "the training diverged; lower train.lr or set precision to fp32"
-	if skipped > maxSkippedLast || skipped == steps {
+	if skipped > maxSkippedLast || skipped == taken {
 		return fmt.Errorf("step %d: the gradient of the last %d steps was not finite: %s", steps, skipped, mend)
 	}
 	for _, p := range params {

@@ -349,6 +349,16 @@ func TestADivergedEndIsNoResult(t *testing.T) {
 	if saved := listSteps(filepath.Join(dir, "checkpoints")); slices.Contains(saved, 8) {
 		t.Errorf("checkpoints of steps %v, want none of the last", saved)
 	}
+	// Nor does it become one when the run goes on from a checkpoint near its end.
+	dir = t.TempDir()
+	o := options(dir, 8)
+	o.StopAfter = 7
+	if err := Run(context.Background(), task, o); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if err := Run(context.Background(), task, options(dir, 8)); err == nil || !strings.Contains(err.Error(), "diverged") {
+		t.Errorf("got %v", err)
+	}
 	// One skipped step is forgiven, but not weights that are damaged.
 	task = newRegression()
 	task.before = func(step int) error {
