@@ -70,6 +70,7 @@ type captionWriter struct {
 	model     *clip.Model
 	o         CaptionOptions
 	file      *os.File
+	fit       fit
 }
 
 func (w *captionWriter) run(ctx context.Context) (*CaptionSummary, error) {
@@ -95,6 +96,10 @@ func (w *captionWriter) run(ctx context.Context) (*CaptionSummary, error) {
 	}
 	if err := w.file.Close(); err != nil {
 		return nil, err
+	}
+	if own, any := w.fit.scores(); w.fit.images > 1 && own <= any {
+		cmp.Or(w.o.Log, slog.Default()).Warn("by the model's CLIP score the captions fit their images no better than any other image of the set; is the captioner made for such images?",
+			"mean_clip_score", own, "of_any_image", any)
 	}
 	records, err := ReadCaptions(w.path)
 	if err != nil {
@@ -310,10 +315,12 @@ func (w *captionWriter) score(ctx context.Context, b *dataset.Batch, records []C
 		return err
 	}
 	dim := w.model.Config.EmbedDim
+	w.fit.add(images, features, dim)
 	for i := range records {
 		for j := range records[i].Captions {
 			c := &records[i].Captions[j]
 			c.CLIPScore = dot(images[i*dim:(i+1)*dim], features[:dim])
+			w.fit.own += c.CLIPScore
 			features = features[dim:]
 			if math.IsNaN(c.LogProb) || math.IsInf(c.LogProb, 0) {
 				return fmt.Errorf("the captioner gave %q the log-probability %v", c.Text, c.LogProb)

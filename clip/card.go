@@ -29,6 +29,7 @@ type Card struct {
 	Datasets   []string     // hub ids of the data sets
 	Tags       []string     // besides "clip"
 	Results    []CardResult // measured ones only
+	Precision  torch.DType  // of the towers in Results; 0 = not told
 	Command    string       // that made it
 }
 
@@ -134,7 +135,11 @@ func (c Card) format(m *Model, layout Layout, dtype torch.DType) []byte {
 		}
 	}
 	if len(c.Results) > 0 {
-		b.WriteString("\n## Results\n| data | role | metric | value | images |\n|---|---|---|---|---|\n")
+		b.WriteString("\n## Results\n")
+		if c.Precision != 0 {
+			fmt.Fprintf(&b, "Towers computed in %v.\n\n", c.Precision)
+		}
+		b.WriteString("| data | role | metric | value | images |\n|---|---|---|---|---|\n")
 		for _, r := range c.Results {
 			fmt.Fprintf(&b, "| %s | %s | %s | %.4f | %d |\n", cell(r.Dataset), cell(r.Role), cell(r.Metric), r.Value, r.Images)
 		}

@@ -59,6 +59,7 @@ func TestCard(t *testing.T) {
 	}
 	card.License, card.BaseModel = "mit", dir
 	card.Results = []CardResult{{Dataset: "test|set", Role: "shift", Metric: "acc1", Value: 0.125, Images: 8}}
+	card.Precision = torch.BFloat16
 	if err := loaded.WriteCard(dir, card); err != nil {
 		t.Fatal(err)
 	}
@@ -68,6 +69,9 @@ func TestCard(t *testing.T) {
 	}
 	if !strings.Contains(body, `| test\|set | shift | acc1 | 0.1250 | 8 |`) {
 		t.Errorf("no result in\n%s", body)
+	}
+	if !strings.Contains(body, "## Results\nTowers computed in bfloat16.\n\n| data") {
+		t.Errorf("no precision in\n%s", body)
 	}
 	index := front["model-index"].([]any)[0].(map[string]any)["results"].([]any)[0].(map[string]any)
 	if index["metrics"].([]any)[0].(map[string]any)["value"] != 0.125 {

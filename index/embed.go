@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"arf/dataset"
 	"arf/imaging"
@@ -40,7 +41,7 @@ type EmbedOptions struct {
 
 // Embed writes the features of a dataset to dir, or what is missing of them,
 // and opens them. Samples that can't be decoded are left out. Features of other
-// inputs in dir are replaced; anything else in dir is left alone.
+// inputs in dir are replaced; a folder that holds something else is refused.
 func Embed(ctx context.Context, dir string, data dataset.Dataset, encoder Encoder, o EmbedOptions) (*Store, error) {
 	store, err := embed(ctx, dir, data, encoder, o)
 	if err != nil {
@@ -59,8 +60,11 @@ func embed(ctx context.Context, dir string, data dataset.Dataset, encoder Encode
 	if o.ShardRows < 0 || o.BatchSize < 0 {
 		return nil, errors.New("shard rows and batch size can't be negative")
 	}
+	old, err := readManifest(dir)
+	if err != nil {
+		return nil, err
+	}
 	m := Manifest{Data: o.DataHash, Samples: data.Len(), ShardRows: o.ShardRows, Dim: encoder.Dim(), Texts: o.Texts}
-	var err error
 	if m.Model, err = encoder.Hash(); err != nil {
 		return nil, err
 	}
@@ -71,14 +75,7 @@ func embed(ctx context.Context, dir string, data dataset.Dataset, encoder Encode
 	}
 	m.Hash = fmt.Sprintf("%s %s %d %d %v", m.Model, m.Data, m.Samples, m.ShardRows, m.Texts)
 	w := &writer{dir: dir, data: data, encoder: encoder, o: o, shards: max(1, ceil(data.Len(), o.ShardRows))}
-	old, err := readManifest(dir)
-	if err != nil {
-		return nil, err
-	}
 	if old.Hash != m.Hash {
-		if made, _ := filepath.Glob(filepath.Join(dir, "metadata", "metadata_*.parquet")); old.Hash == "" && len(made) > 0 {
-			return nil, fmt.Errorf("it holds features without a %s, made elsewhere; choose another folder", manifestName)
-		}
 		if err := clearStore(dir); err != nil {
 			return nil, err
 		}
@@ -108,22 +105,27 @@ func embed(ctx context.Context, dir string, data dataset.Dataset, encoder Encode
 	return Open(dir)
 }
 
+// readManifest gives a zero one where there is none; the folder must be empty then.
 func readManifest(dir string) (Manifest, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return Manifest{}, err
 	}
 	m, err := openManifest(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Manifest{}, nil
+	if !errors.Is(err, fs.ErrNotExist) {
+		return m, err
+	}
+	entries, err := os.ReadDir(dir)
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), "."+manifestName) { // that a kill left half
+			return m, fmt.Errorf("the folder holds something else, such as %s, and no %s; choose another folder", e.Name(), manifestName)
+		}
 	}
 	return m, err
 }
 
-// clearStore removes features, and nothing else.
+// clearStore removes features, and nothing else. The manifest goes last: it
+// says whose the rest is.
 func clearStore(dir string) error {
-	if err := os.Remove(filepath.Join(dir, manifestName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	for name, ext := range map[string]string{"img_emb": ".npy", "text_emb": ".npy", "metadata": ".parquet"} {
 		files, err := filepath.Glob(filepath.Join(dir, name, name+"_*"+ext))
 		if err != nil {
@@ -134,6 +136,9 @@ func clearStore(dir string) error {
 				return err
 			}
 		}
+	}
+	if err := os.Remove(filepath.Join(dir, manifestName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }

@@ -236,7 +236,7 @@ func TestEmbedSparesForeignFeatures(t *testing.T) {
 	before := files(t, dir)
 	data := open(t, cliptest.Pairs(t, t.TempDir(), 3, 0))
 	_, err := index.Embed(t.Context(), dir, data, anchor.Encoder{Model: cliptest.Model(t, 1)}, index.EmbedOptions{})
-	if err == nil || !strings.Contains(err.Error(), "made elsewhere") {
+	if err == nil || !strings.Contains(err.Error(), "choose another folder") {
 		t.Errorf("embedding over foreign features: %v", err)
 	}
 	if after := files(t, dir); len(after) != len(before) {

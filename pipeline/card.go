@@ -30,7 +30,7 @@ func (r *run) card(m config.Method, seed int, results []*eval.Result) clip.Card 
 			fmt.Sprintf("AdamW, learning rate %g after %d warm-up steps, then cosine to 0, weight decay %g", t.LR, t.WarmupSteps, t.WeightDecay),
 			fmt.Sprintf("%d epochs of batches of %d images, seed %d; towers in %v, weights in float32", m.Epochs(t.Epochs), t.BatchSize, seed, r.precision),
 		},
-		Command: r.o.Command,
+		Command: r.o.Command, Precision: r.precision,
 	}
 	weights := map[string]float64{"tca": t.LambdaTCA, "ita": t.LambdaITA}
 	for _, name := range finetune.Objectives(m) {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"arf/config"
 	"arf/dataset"
@@ -83,6 +84,11 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 		if d.pool, err = open(cfg.Data.Pool, nil); err != nil {
 			return nil, fmt.Errorf("data.pool: %w", err)
 		}
+		if len(cfg.PairSources()) > 0 {
+			if err := checkTexts(cfg.Data.Pool, d.pool); err != nil {
+				return nil, fmt.Errorf("data.pool: %w", err)
+			}
+		}
 		if err := d.add(ctx, "pool", "pool", cfg.Data.Pool.Path, d.pool, 0); err != nil {
 			return nil, err
 		}
@@ -115,6 +121,7 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 			return nil, err
 		}
 	}
+	d.warnShared()
 	d.source = iconSource(cfg.Data.Finetune.Path)
 	return d, nil
 }
@@ -149,6 +156,55 @@ func warnMissing(test eval.Suite) {
 	if len(missing) > 0 {
 		slog.Warn(fmt.Sprintf("suite %s has no images of %d of its %d classes", test.Name, len(missing), len(test.Classes)), "such as", missing[0])
 	}
+}
+
+// warnShared tells what makes a measurement less than its name says: classes of
+// a zero-shot suite that were trained on, and drift on the pool itself.
+func (d *data) warnShared() {
+	trained := map[string]bool{}
+	for _, c := range prompts(d.classes) {
+		trained[strings.ToLower(c)] = true
+	}
+	for _, s := range d.suites {
+		if s.Role != string(config.RoleZeroShot) {
+			continue
+		}
+		var shared []string
+		total := 0
+		for _, c := range s.Classes {
+			if s.ClassMask != nil && !slices.Contains(s.ClassMask, c.Name) {
+				continue
+			}
+			total++
+			if name := cmp.Or(c.Prompt, c.Name); trained[strings.ToLower(name)] {
+				shared = append(shared, name)
+			}
+		}
+		if len(shared) > 0 {
+			slog.Warn(fmt.Sprintf("suite %s has the role zero-shot, but %d of its %d classes are trained on; give it the role id or shift, or leave them out with class_mask", s.Name, len(shared), total), "such as", shared[0])
+		}
+	}
+	if d.drift != nil && d.pool != nil && d.hashes["drift"] == d.hashes["pool"] {
+		slog.Warn("eval.drift.source and data.pool hold the same pairs, so drift is measured on pairs that may be trained on; give others")
+	}
+}
+
+// checkTexts refuses a pool without texts before anything of it is encoded.
+func checkTexts(s config.Source, pool dataset.Dataset) error {
+	if dataset.HasTexts(pool) {
+		return nil
+	}
+	const mend = "pairs are images with texts"
+	if s.TextColumn != "" {
+		return fmt.Errorf("%s has no text in the column %q; %s", s.Path, s.TextColumn, mend)
+	}
+	// No usual name is among a table's columns; asking for one names them all.
+	// Other formats have no columns and open.
+	s.TextColumn = "caption"
+	if _, err := open(s, nil); err != nil {
+		return fmt.Errorf("%s has no texts; %s: give their column in text_column (%w)", s.Path, mend, err)
+	}
+	return fmt.Errorf("%s has no texts; %s: use a table with a column of texts, or tars with a .txt file beside each image", s.Path, mend)
 }
 
 // add notes a part's size and content; name is the report's.

@@ -124,10 +124,13 @@ func (r *run) evaluate(ctx context.Context, evaluator *eval.Evaluator, m config.
 		}
 	}
 	results, err := evaluator.Evaluate(ctx, model, head)
+	if errors.Is(err, clip.ErrNotFinite) && m.Trains() {
+		return fmt.Errorf("%s: %w; lower train.lr, or delete the folder to train again", path, err)
+	}
 	if err != nil {
 		return err
 	}
-	if err := r.save(results, m, seed, dir, nil); err != nil {
+	if err := r.save(results, model, m, seed, dir, nil); err != nil {
 		return err
 	}
 	report(1, total)
@@ -175,11 +178,11 @@ func (r *run) wise(ctx context.Context, evaluator *eval.Evaluator, ends map[floa
 		}
 	}
 	for i, alpha := range r.cfg.Eval.WiseAlphas {
+		if err := eval.InterpolateInto(between, pretrained, model, alpha); err != nil {
+			return err
+		}
 		results, ok := ends[alpha]
 		if !ok {
-			if err := eval.InterpolateInto(between, pretrained, model, alpha); err != nil {
-				return err
-			}
 			mixed := head
 			if head != nil {
 				if mixed, err = eval.InterpolateHeads(zeroshot, head, alpha); err != nil {
@@ -191,7 +194,7 @@ func (r *run) wise(ctx context.Context, evaluator *eval.Evaluator, ends map[floa
 			}
 		}
 		folder := filepath.Join(dir, "wise-"+strconv.FormatFloat(alpha, 'g', -1, 64))
-		if err := r.save(results, m, seed, folder, &alpha); err != nil {
+		if err := r.save(results, between, m, seed, folder, &alpha); err != nil {
 			return err
 		}
 		step(i + 1)
@@ -199,11 +202,15 @@ func (r *run) wise(ctx context.Context, evaluator *eval.Evaluator, ends map[floa
 	return nil
 }
 
-// save writes a file for each suite.
-func (r *run) save(results []*eval.Result, m config.Method, seed int, dir string, alpha *float64) error {
+// save writes a file for each suite; model is the one that was measured.
+func (r *run) save(results []*eval.Result, model *clip.Model, m config.Method, seed int, dir string, alpha *float64) error {
+	weights, err := model.Hash()
+	if err != nil {
+		return err
+	}
 	for _, shared := range results {
 		result := *shared
-		result.Model, result.Pretrained = r.cfg.Model, r.modelHash
+		result.Model, result.Pretrained = r.cfg.Model, weights
 		result.DataSource, result.DataSHA256 = r.data.source, r.data.hashes["suite/"+result.Dataset]
 		result.Method, result.Seed, result.Alpha = string(m), seed, alpha
 		if err := result.Save(filepath.Join(dir, result.Dataset+".json")); err != nil {

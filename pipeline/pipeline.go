@@ -104,6 +104,9 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 		torch.SetThreads(cfg.Threads)
 	}
 	r.precision = precision(cfg.Precision, r.device)
+	if err := checkFolder(r.dir); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(r.dir, 0o755); err != nil {
 		return fmt.Errorf("make the run folder: %w", err)
 	}
@@ -140,6 +143,23 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 	return r.finish()
 }
 
+// checkFolder refuses a folder that holds something else than a run.
+func checkFolder(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("run folder: %w", err)
+	}
+	for _, e := range entries {
+		if slices.Contains([]string{"config.yaml", "run.json", ".lock"}, e.Name()) {
+			return nil
+		}
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("run folder %s holds something else, such as %s; give the run another name (--set name=…)", dir, entries[0].Name())
+	}
+	return nil
+}
+
 func (r *run) do(ctx context.Context, step Step) error {
 	switch step {
 	case Captions:
@@ -171,7 +191,7 @@ func (r *run) begin() error {
 	}
 	device := r.device.String()
 	r.info = report.Info{
-		Version: r.o.Version, Engine: "libtorch " + torch.Version(), Device: device, Threads: torch.Threads(),
+		Version: r.o.Version, Engine: "libtorch " + torch.Version(), Device: device, Threads: torch.Threads(), Precision: r.precision.String(),
 		Command: r.o.Command, Started: time.Now().UTC(),
 		Model: report.ModelInfo{Name: r.cfg.Model, SHA256: r.modelHash}, FinetuneSeconds: map[string]float64{},
 	}

@@ -4,7 +4,9 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -172,11 +174,29 @@ func TestOnlyWhatAChangeTouchesIsDoneAgain(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	hashes := map[string]string{} // of the weights, by file
+	for _, file := range []string{"zeroshot/seed-0", "flyp/seed-0", "arf/seed-0", "arf/seed-0/wise-0.5", "arf/seed-0/wise-0", "arf/seed-0/wise-1"} {
+		data, err := os.ReadFile(filepath.Join(run, "eval", file, "test.json"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var result struct{ Pretrained string }
+		if err := json.Unmarshal(data, &result); err != nil {
+			t.Fatal(err)
+		}
+		hashes[file] = result.Pretrained
+	}
+	if hashes["arf/seed-0/wise-0"] != hashes["zeroshot/seed-0"] || hashes["arf/seed-0/wise-1"] != hashes["arf/seed-0"] {
+		t.Errorf("the ends of the interpolation have other hashes: %v", hashes)
+	}
+	if different := slices.Compact(slices.Sorted(maps.Values(hashes))); len(different) != 4 || different[0] == "" {
+		t.Errorf("hashes of the weights: %v", hashes)
+	}
 	card, err := os.ReadFile(filepath.Join(run, "train/arf/seed-0/model/README.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"18 labelled images of 3 classes", "- tca: ", "- captions: 2 an image", "- pairs: retrieved, 2 an image", "| test | id | acc1 | 0."} {
+	for _, want := range []string{"18 labelled images of 3 classes", "- tca: ", "- captions: 2 an image", "- pairs: retrieved, 2 an image", "Towers computed in float32.", "| test | id | acc1 | 0."} {
 		if !strings.Contains(string(card), want) {
 			t.Errorf("the model card lacks %q:\n%s", want, card)
 		}
@@ -341,5 +361,54 @@ func TestTwoRunsDoNotShareAFolder(t *testing.T) {
 	}
 	if err := <-inside; err == nil || !strings.Contains(err.Error(), "in use") {
 		t.Errorf("second run: %v", err)
+	}
+}
+
+func TestAForeignFolderIsRefused(t *testing.T) {
+	dir := prepare(t)
+	write(t, filepath.Join(dir, "runs", "run", "thesis.tex"), nil)
+	err := Run(context.Background(), load(t, dir), "", Options{})
+	if err == nil || !strings.Contains(err.Error(), "thesis.tex") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A pool without texts is found before it is encoded, and its columns are named.
+func TestAPoolWithoutTextsIsRefused(t *testing.T) {
+	dir := prepare(t)
+	write(t, filepath.Join(dir, "pool.csv"), []byte("file,text_en\ntrain/red/0.png,a red thing\n"))
+	_, err := openData(context.Background(), load(t, dir, "data.pool.path="+filepath.Join(dir, "pool.csv")))
+	for _, want := range []string{"data.pool", "text_column", `"file", "text_en"`} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a table: %v, want %s", err, want)
+		}
+	}
+	if _, err := openData(context.Background(), load(t, dir, "data.pool.path="+filepath.Join(dir, "test"))); err == nil || !strings.Contains(err.Error(), "no texts") {
+		t.Errorf("a folder: %v", err)
+	}
+	if _, err := openData(context.Background(), load(t, dir, "data.pool.path="+filepath.Join(dir, "test"), "methods=[zeroshot, flyp]")); err != nil {
+		t.Errorf("no method needs pairs: %v", err)
+	}
+}
+
+// What makes a measurement less than its name says is told.
+func TestSharedClassesAndPairsAreWarnedOf(t *testing.T) {
+	dir := prepare(t)
+	write(t, filepath.Join(dir, "other", strings.ToUpper(cliptest.Colors[0]), "a.png"), cliptest.Picture(t, "red", "disc", 1))
+	var log bytes.Buffer
+	defer slog.SetDefault(slog.Default())
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	if _, err := openData(context.Background(), load(t, dir, "eval.drift.source.path="+filepath.Join(dir, "pool.tar"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"suite other has the role zero-shot, but 1 of its ", "same pairs"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("no warning of %q in\n%s", want, log.String())
+		}
+	}
+	log.Reset()
+	clean := prepare(t)
+	if _, err := openData(context.Background(), load(t, clean)); err != nil || log.Len() > 0 {
+		t.Errorf("a warning without cause: %v %s", err, log.String())
 	}
 }

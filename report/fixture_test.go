@@ -230,7 +230,7 @@ func fixtureInfo() Info {
 		h.Write([]byte(s))
 		return fmt.Sprintf("%x%x", h.Sum(nil), h.Sum(nil))
 	}
-	info := Info{Version: "0.1.0 (fixture)", Engine: "libtorch 1.13.1, OpenBLAS-openmp", Device: "cpu", Threads: 2,
+	info := Info{Version: "0.1.0 (fixture)", Engine: "libtorch 1.13.1, OpenBLAS-openmp", Device: "cpu", Threads: 2, Precision: "bfloat16",
 		Command: "arf demo --config configs/icons.yaml --set train.epochs=10",
 		Started: time.Date(2026, 1, 5, 9, 12, 0, 0, time.UTC), Finished: time.Date(2026, 1, 5, 9, 36, 41, 0, time.UTC),
 		Model: ModelInfo{Name: "icon-clip", SHA256: hash("model"), Parameters: 6150000}, Source: "@iconify/json 2.2.535",

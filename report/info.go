@@ -13,16 +13,18 @@ import (
 // Info is run.json: what was run, with what, on what data. The pipeline writes
 // it; every field may be left out.
 type Info struct {
-	Version  string     `json:"arf_version,omitempty"`
-	Engine   string     `json:"engine,omitempty"` // for example "libtorch 1.13.0"
-	Device   string     `json:"device,omitempty"` // for example "cpu" or "cuda:0 (NVIDIA H100)"
-	Threads  int        `json:"threads,omitempty"`
-	Command  string     `json:"command,omitempty"`
-	Started  time.Time  `json:"started,omitzero"`
-	Finished time.Time  `json:"finished,omitzero"` // zero while the run goes on
-	Model    ModelInfo  `json:"model,omitzero"`
-	Source   string     `json:"data_source,omitempty"` // for example "@iconify/json 2.2.535"
-	Data     []DataInfo `json:"data,omitempty"`
+	Version string `json:"arf_version,omitempty"`
+	Engine  string `json:"engine,omitempty"` // for example "libtorch 1.13.0"
+	Device  string `json:"device,omitempty"` // for example "cpu" or "cuda:0 (NVIDIA H100)"
+	Threads int    `json:"threads,omitempty"`
+	// Precision of the towers, in training and evaluation: "bfloat16" or "float32".
+	Precision string     `json:"precision,omitempty"`
+	Command   string     `json:"command,omitempty"`
+	Started   time.Time  `json:"started,omitzero"`
+	Finished  time.Time  `json:"finished,omitzero"` // zero while the run goes on
+	Model     ModelInfo  `json:"model,omitzero"`
+	Source    string     `json:"data_source,omitempty"` // for example "@iconify/json 2.2.535"
+	Data      []DataInfo `json:"data,omitempty"`
 	// FinetuneSeconds is the wall time of finetuning one seed, by method.
 	FinetuneSeconds map[string]float64 `json:"finetune_seconds,omitempty"`
 }

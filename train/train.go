@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"math"
 	"path/filepath"
 	"time"
@@ -58,8 +59,12 @@ type Options struct {
 	Progress func(Metrics) // may be nil
 }
 
-// maxSkipped ends a run whose gradients stay infinite.
-const maxSkipped = 10
+// maxSkipped ends a run whose gradients stay infinite; maxSkippedLast is how
+// many skipped steps a run may end with.
+const (
+	maxSkipped     = 10
+	maxSkippedLast = 2
+)
 
 // Run trains from the newest checkpoint in o.Dir to the schedule's end. When
 // ctx ends it finishes the step, saves, and returns ctx's error. When the
@@ -124,7 +129,7 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 	if err := task.Begin(data, start); err != nil {
 		return err
 	}
-	skipped := 0
+	skipped, warned := 0, false
 	for step := start; step < o.Schedule.Steps; step++ {
 		m, err := oneStep(task, opt, trained, o, step)
 		if err != nil && ctx.Err() != nil {
@@ -142,8 +147,12 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		if skipped++; !m.Skipped {
 			skipped = 0
 		}
+		if m.Skipped && !warned {
+			warned = true
+			slog.Warn("the loss or its gradient is not finite, so the step was skipped; if more are, lower train.lr or set precision to fp32", "step", step+1)
+		}
 		if skipped >= maxSkipped {
-			return fmt.Errorf("step %d: the gradient was not finite %d times in a row; lower train.lr or use --precision fp32", step+1, skipped)
+			return fmt.Errorf("step %d: the gradient was not finite %d times in a row; lower train.lr or set precision to fp32", step+1, skipped)
 		}
 		if err := write(m); err != nil {
 			return fmt.Errorf("write metrics of step %d: %w", step+1, err)
@@ -152,6 +161,12 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 			o.Progress(m)
 		}
 		done := step + 1
+		if done == o.Schedule.Steps {
+			// Before it's saved: a damaged end isn't a result.
+			if err := diverged(params, done, skipped, done-start); err != nil {
+				return err
+			}
+		}
 		interrupted := ctx.Err()
 		if interrupted == nil && o.StopAfter > 0 && done-start >= o.StopAfter {
 			interrupted = context.Canceled
@@ -163,6 +178,26 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		}
 		if interrupted != nil && done < o.Schedule.Steps {
 			return stopped(done, interrupted)
+		}
+	}
+	return nil
+}
+
+// diverged tells whether a run ended with weights that are of no use. skipped is
+// the number of steps in a row, up to the last, whose gradient was not finite;
+// taken, that of all steps since the start or the resumption.
+func diverged(params []nn.Param, steps, skipped, taken int) error {
+	const mend = "the training diverged; lower train.lr or set precision to fp32"
+	if skipped > maxSkippedLast || skipped == taken {
+		return fmt.Errorf("step %d: the gradient of the last %d steps was not finite: %s", steps, skipped, mend)
+	}
+	for _, p := range params {
+		finite := true
+		torch.Scope(func() {
+			torch.NoGrad(func() { finite = p.Tensor.Cast(torch.Float32).AllFinite() })
+		})
+		if !finite {
+			return fmt.Errorf("step %d: the weights %s are not finite: %s", steps, p.Name, mend)
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -331,6 +332,43 @@ func TestGradientsThatStayInfiniteEndTheRun(t *testing.T) {
 	}
 	err := Run(context.Background(), task, options("", 40))
 	if err == nil || !strings.Contains(err.Error(), "step 12:") || !strings.Contains(err.Error(), "10 times in a row") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestADivergedEndIsNoResult(t *testing.T) {
+	dir := t.TempDir()
+	task := newRegression()
+	for step := 5; step < 8; step++ {
+		task.broken[step] = true
+	}
+	err := Run(context.Background(), task, options(dir, 8))
+	if err == nil || !strings.Contains(err.Error(), "last 3 steps") || !strings.Contains(err.Error(), "train.lr") {
+		t.Errorf("got %v", err)
+	}
+	if saved := listSteps(filepath.Join(dir, "checkpoints")); slices.Contains(saved, 8) {
+		t.Errorf("checkpoints of steps %v, want none of the last", saved)
+	}
+	// Nor does it become one when the run goes on from a checkpoint near its end.
+	dir = t.TempDir()
+	o := options(dir, 8)
+	o.StopAfter = 7
+	if err := Run(context.Background(), task, o); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if err := Run(context.Background(), task, options(dir, 8)); err == nil || !strings.Contains(err.Error(), "diverged") {
+		t.Errorf("got %v", err)
+	}
+	// One skipped step is forgiven, but not weights that are damaged.
+	task = newRegression()
+	task.before = func(step int) error {
+		if step == 3 {
+			torch.NoGrad(func() { nn.Params(task.model)[0].Tensor.Fill_(math.Inf(1)) })
+		}
+		return nil
+	}
+	err = Run(context.Background(), task, options("", 4))
+	if err == nil || !strings.Contains(err.Error(), "are not finite") || !strings.Contains(err.Error(), "train.lr") {
 		t.Errorf("got %v", err)
 	}
 }

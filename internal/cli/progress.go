@@ -64,7 +64,11 @@ func (p *progress) step(m train.Metrics) {
 
 func summary(m train.Metrics, rate float64) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "loss %.3f", m.Loss)
+	if m.Skipped { // its loss isn't a number
+		b.WriteString("skipped, gradient not finite")
+	} else {
+		fmt.Fprintf(&b, "loss %.3f", m.Loss)
+	}
 	names := make([]string, 0, len(m.Terms))
 	for name := range m.Terms {
 		names = append(names, name)

@@ -27,11 +27,23 @@ func Main() int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "arf:", strings.TrimSuffix(err.Error(), ": "+context.Canceled.Error()))
+	fmt.Fprintln(os.Stderr, "arf:", message(err))
 	if errors.Is(err, context.Canceled) {
 		return 130
 	}
 	return 1
+}
+
+// message is an error for people; of an interruption it says how to go on.
+func message(err error) string {
+	if !errors.Is(err, context.Canceled) {
+		return err.Error()
+	}
+	text := strings.TrimSuffix(err.Error(), ": "+context.Canceled.Error())
+	if !strings.Contains(text, "the same command") {
+		text += ": stopped; the same command goes on from what is done"
+	}
+	return text
 }
 
 // interruptible ends its context at the first Ctrl-C or SIGTERM, so that work

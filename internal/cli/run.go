@@ -10,6 +10,7 @@ import (
 	"arf/config"
 	"arf/corpus"
 	"arf/pipeline"
+	"arf/report"
 	"arf/train"
 
 	"github.com/spf13/cobra"
@@ -64,6 +65,15 @@ func (f *runFlags) run(cmd *cobra.Command, s *settings, path string, last pipeli
 		return err
 	}
 	dir := pipeline.Dir(cfg)
+	if last == pipeline.Evaluate {
+		results, err := report.Load(dir)
+		if err != nil {
+			return err
+		}
+		if err := results.Table(os.Stdout); err != nil {
+			return err
+		}
+	}
 	if last == "" {
 		fmt.Println("report: " + filepath.Join(dir, "report.html"))
 	} else {
