@@ -329,6 +329,12 @@ func (p Problems) and(q Problems) Problems {
 	return Problems{Count: p.Count + q.Count, First: first[:min(len(first), problemsKept)]}
 }
 
+// Join adds the problems of another part.
+func (p *Problems) Join(q Problems) {
+	p.Count += q.Count
+	p.First = append(p.First, q.First[:min(len(q.First), problemsKept-len(p.First))]...)
+}
+
 // ProblemsOf gives what Open left out of d.
 func ProblemsOf(d Dataset) Problems {
 	if p, ok := d.(interface{ Problems() Problems }); ok {

@@ -212,8 +212,11 @@ func (l *Loader) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 	}
 }
 
+// ErrAllBroken is wrapped by a Loader's error about data of which nothing can be read.
+var ErrAllBroken = errors.New("no sample of a whole epoch could be read")
+
 func (l *Loader) allBroken() error {
-	return fmt.Errorf("load batches: no sample of a whole epoch could be read; the first: %s", l.Broken().First[0])
+	return fmt.Errorf("load batches: %w; the first: %s", ErrAllBroken, l.Broken().First[0])
 }
 
 // dispatch lays out batches in order and hands their chunks to the workers.

@@ -98,6 +98,10 @@ func embed(ctx context.Context, dir string, data dataset.Dataset, encoder Encode
 		}
 		m.Rows += rows
 	}
+	if m.Rows == 0 && m.Samples > 0 {
+		// Not kept, so that the next call says again what is wrong.
+		return nil, errors.Join(fmt.Errorf("%w: %s", dataset.ErrAllBroken, strings.Join(broken.First, "; ")), clearStore(dir))
+	}
 	m.Complete, m.Skipped, m.Broken = true, m.Samples-m.Rows, broken.First
 	if err := writeManifest(dir, m); err != nil {
 		return nil, err
@@ -136,6 +140,7 @@ func clearStore(dir string) error {
 				return err
 			}
 		}
+		_ = os.Remove(filepath.Join(dir, name)) // stays where something else is in it
 	}
 	if err := os.Remove(filepath.Join(dir, manifestName)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -188,21 +193,31 @@ func (w *writer) run(ctx context.Context) (broken dataset.Problems, err error) {
 			return broken, err
 		}
 	}
-	var missing []int // numbers of samples
-	var shards []int
-	for i := range w.shards {
-		if w.complete(i) {
-			continue
+	done := 0
+	for shard := range w.shards {
+		var numbers []int // of samples
+		for n := shard * w.o.ShardRows; n < min((shard+1)*w.o.ShardRows, w.data.Len()); n++ {
+			numbers = append(numbers, n)
 		}
-		shards = append(shards, i)
-		for n := i * w.o.ShardRows; n < min((i+1)*w.o.ShardRows, w.data.Len()); n++ {
-			missing = append(missing, n)
+		if len(numbers) > 0 && !w.complete(shard) {
+			problems, err := w.make(ctx, shard, numbers, done)
+			if err != nil {
+				return broken, err
+			}
+			broken.Join(problems)
 		}
+		done += len(numbers)
 	}
-	if len(missing) == 0 {
-		return broken, nil
+	if w.o.Progress != nil {
+		w.o.Progress(done, w.data.Len())
 	}
-	rest, err := dataset.Subset(w.data, missing)
+	return broken, nil
+}
+
+// make writes one shard. Batches don't go beyond it, so that a shard that is
+// made again is the same to the bit.
+func (w *writer) make(ctx context.Context, shard int, numbers []int, done int) (broken dataset.Problems, err error) {
+	rest, err := dataset.Subset(w.data, numbers)
 	if err != nil {
 		return broken, err
 	}
@@ -213,8 +228,10 @@ func (w *writer) run(ctx context.Context) (broken dataset.Problems, err error) {
 	if err != nil {
 		return broken, err
 	}
-	done := w.data.Len() - len(missing)
 	for batch, err := range loader.Batches(ctx) {
+		if errors.Is(err, dataset.ErrAllBroken) {
+			break // other shards may have some
+		}
 		if err != nil {
 			return broken, err
 		}
@@ -226,36 +243,18 @@ func (w *writer) run(ctx context.Context) (broken dataset.Problems, err error) {
 		if err != nil {
 			return broken, named(err, batch)
 		}
-		dim, bytes := w.encoder.Dim(), pre.Bytes()
+		w.images = append(w.images, images...)
+		w.texts = append(w.texts, texts...)
+		bytes := pre.Bytes()
 		for i, s := range batch.Samples {
-			number := missing[batch.Index[i]]
-			// Shards that end before this sample have all their rows.
-			for len(shards) > 0 && number >= (shards[0]+1)*w.o.ShardRows {
-				if err := w.flush(shards[0]); err != nil {
-					return broken, err
-				}
-				shards = shards[1:]
-			}
-			w.images = append(w.images, images[i*dim:(i+1)*dim]...)
-			if w.o.Texts {
-				w.texts = append(w.texts, texts[i*dim:(i+1)*dim]...)
-			}
-			w.rows = append(w.rows, rowOf(s, number, batch.Pixels[i*bytes:(i+1)*bytes], pre.ImageSize))
+			w.rows = append(w.rows, rowOf(s, numbers[batch.Index[i]], batch.Pixels[i*bytes:(i+1)*bytes], pre.ImageSize))
 		}
 		if w.o.Progress != nil && len(batch.Samples) > 0 {
 			w.o.Progress(done+batch.Index[len(batch.Index)-1]+1, w.data.Len())
 		}
 		batch.Release()
 	}
-	for _, shard := range shards {
-		if err := w.flush(shard); err != nil {
-			return broken, err
-		}
-	}
-	if w.o.Progress != nil {
-		w.o.Progress(w.data.Len(), w.data.Len())
-	}
-	return loader.Broken(), nil
+	return loader.Broken(), w.flush(shard)
 }
 
 // named says among which samples an encoder failed.

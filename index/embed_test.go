@@ -243,3 +243,22 @@ func TestEmbedSparesForeignFeatures(t *testing.T) {
 		t.Error("foreign features were removed")
 	}
 }
+
+func TestEmbedOfNothingReadableIsAnError(t *testing.T) {
+	work := t.TempDir()
+	for _, name := range []string{"a.png", "b.png", "c.png"} {
+		if err := os.WriteFile(filepath.Join(work, name), []byte("no picture"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	table := filepath.Join(work, "list.csv")
+	if err := os.WriteFile(table, []byte("filepath,title\na.png,x\nb.png,y\nc.png,z\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second call doesn't take what the first left for features
+		_, err := index.Embed(t.Context(), filepath.Join(work, "features"), open(t, table), anchor.Encoder{Model: cliptest.Model(t, 1)}, index.EmbedOptions{ShardRows: 2})
+		if !errors.Is(err, dataset.ErrAllBroken) || !strings.Contains(err.Error(), "a.png") {
+			t.Fatalf("error %v", err)
+		}
+	}
+}
