@@ -264,3 +264,11 @@ func below(folder string, files map[string][]byte) map[string][]byte {
 	}
 	return out
 }
+
+// images is how many there are to measure.
+func (t Test) images() int {
+	if t.Captions != nil {
+		return t.Captions.Data.Len()
+	}
+	return t.Class.Data.Len()
+}

@@ -52,14 +52,6 @@ func (t Test) Name() string {
 	return t.Set.Name
 }
 
-// images is how many there are to measure.
-func (t Test) images() int {
-	if t.Captions != nil {
-		return t.Captions.Data.Len()
-	}
-	return t.Class.Data.Len()
-}
-
 // Missing is a set that wasn't found.
 type Missing struct {
 	Suite    string
