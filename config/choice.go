@@ -21,7 +21,7 @@ const (
 	MethodFLYPRandomMatched Method = "flyp+random-matched"  // with random pairs of the retrieved pairs' classes
 	MethodPairsOnly         Method = "pairs-only"           // retrieved pairs without the class term
 	MethodFLYP2x            Method = "flyp-2x"              // flyp for twice the epochs, to see as many images as arf
-	MethodSecondPrompt      Method = "caption=class-prompt" // arf with a second class prompt in place of the caption; with one template the same again
+	MethodSecondPrompt      Method = "caption=class-prompt" // arf with a second class prompt in place of the caption
 )
 
 // Methods are all methods, the controls last.

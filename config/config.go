@@ -108,6 +108,7 @@ type Train struct {
 	LambdaITA       float64   `yaml:"lambda_ita"`        // weight of the retrieved-pair term
 	Negatives       Negatives `yaml:"negatives"`         // what to do with pairs of a batch that share class or text
 	Templates       List      `yaml:"templates"`         // class prompts, {} = class name; one drawn per image and step
+	SecondPrompts   List      `yaml:"second_prompts"`    // of caption=class-prompt, in place of the captions; empty = templates
 	Augment         Augment   `yaml:"augment"`           // of the training images
 	FreezeBatchNorm bool      `yaml:"freeze_batch_norm"` // ModifiedResNet: keep the pretrained running statistics
 	TrainLogitScale bool      `yaml:"train_logit_scale"` // also learn the temperature
@@ -125,11 +126,12 @@ type Augment struct {
 
 // Eval is what is measured on every trained model.
 type Eval struct {
-	Suites     []Suite   `yaml:"suites"`
-	Templates  List      `yaml:"templates"` // prompts averaged into each class's text feature; empty = train.templates
-	BatchSize  int       `yaml:"batch_size"`
-	Drift      Drift     `yaml:"drift"`
-	WiseAlphas []float64 `yaml:"wise_alphas"` // WiSE-FT: shares of the finetuned weights, 0 = pretrained; empty = none
+	Suites      []Suite   `yaml:"suites"`
+	Templates   List      `yaml:"templates"` // prompts averaged into each class's text feature; empty = train.templates
+	BatchSize   int       `yaml:"batch_size"`
+	Drift       Drift     `yaml:"drift"`
+	WiseAlphas  []float64 `yaml:"wise_alphas"`  // WiSE-FT: shares of the finetuned weights, 0 = pretrained; empty = none
+	WiseMethods []Method  `yaml:"wise_methods"` // whose models are interpolated; empty = every method's
 }
 
 // Suite is one labelled test set, or with Suite all those of a published one.

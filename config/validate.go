@@ -83,6 +83,7 @@ func (v *validator) train(t Train) {
 	v.atLeast("train.lambda_ita", t.LambdaITA, 0)
 	v.check(!t.Templates.IsZero(), "train.templates", "is empty; give at least one prompt, such as [a photo of a {}.]")
 	v.templates("train.templates", t.Templates)
+	v.templates("train.second_prompts", t.SecondPrompts)
 	v.check(t.Augment.ScaleMin > 0 && t.Augment.ScaleMin <= t.Augment.ScaleMax && t.Augment.ScaleMax <= 1,
 		"train.augment.scale_min", "to scale_max is %g to %g; give 0 < scale_min ≤ scale_max ≤ 1", t.Augment.ScaleMin, t.Augment.ScaleMax)
 	v.between("train.augment.flip", t.Augment.Flip, 0, 1)

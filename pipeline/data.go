@@ -24,6 +24,7 @@ import (
 type data struct {
 	classes   []eval.Class // by label
 	templates []string     // train.templates, read
+	second    []string     // train.second_prompts, read; the templates where there are none
 	finetune  dataset.Dataset
 	pool      dataset.Dataset // nil without one
 	drift     dataset.Dataset // held-out pairs; nil without
@@ -54,6 +55,11 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 	}
 	if d.templates, err = readTemplates(cfg.Train.Templates); err != nil {
 		return nil, fmt.Errorf("train.templates: %w", err)
+	}
+	if d.second = d.templates; !cfg.Train.SecondPrompts.IsZero() {
+		if d.second, err = readTemplates(cfg.Train.SecondPrompts); err != nil {
+			return nil, fmt.Errorf("train.second_prompts: %w", err)
+		}
 	}
 	if d.finetune, err = open(cfg.Data.Finetune, names(d.classes)); err != nil {
 		return nil, fmt.Errorf("data.finetune: %w", err)

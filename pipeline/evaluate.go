@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"arf/clip"
@@ -79,6 +80,14 @@ func (r *run) evalOptions() eval.Options {
 	return eval.Options{BatchSize: r.cfg.Eval.BatchSize, Workers: r.cfg.Train.Workers, Precision: r.precision}
 }
 
+// alphas are the WiSE-FT shares at which a method's models are measured.
+func (r *run) alphas(m config.Method) []float64 {
+	if only := r.cfg.Eval.WiseMethods; !m.Trains() || len(only) > 0 && !slices.Contains(only, m) {
+		return nil
+	}
+	return r.cfg.Eval.WiseAlphas
+}
+
 func (r *run) evaluateHash(m config.Method, seed int) (string, error) {
 	parts := []any{"evaluate", r.modelHash, names(r.data.classes), r.precision.String()}
 	for _, s := range r.data.suites {
@@ -92,17 +101,14 @@ func (r *run) evaluateHash(m config.Method, seed int) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		parts = append(parts, h, r.cfg.Eval.WiseAlphas, r.cfg.Eval.Drift.Samples, r.data.hashes["drift"])
+		parts = append(parts, h, r.alphas(m), r.cfg.Eval.Drift.Samples, r.data.hashes["drift"])
 	}
 	return hash(parts...), nil
 }
 
 func (r *run) evaluate(ctx context.Context, evaluator *eval.Evaluator, m config.Method, seed int, dir string) error {
 	name := fmt.Sprintf("evaluate %s seed %d", m, seed)
-	alphas := r.cfg.Eval.WiseAlphas
-	if !m.Trains() {
-		alphas = nil
-	}
+	alphas := r.alphas(m)
 	report := r.stage(name)
 	if report == nil {
 		report = func(int, int) {}
@@ -177,7 +183,7 @@ func (r *run) wise(ctx context.Context, evaluator *eval.Evaluator, ends map[floa
 			return err
 		}
 	}
-	for i, alpha := range r.cfg.Eval.WiseAlphas {
+	for i, alpha := range r.alphas(m) {
 		if err := eval.InterpolateInto(between, pretrained, model, alpha); err != nil {
 			return err
 		}

@@ -32,6 +32,10 @@ func (r *run) of(kind string, m config.Method, seed int) string {
 func (r *run) finetuneHash(m config.Method, seed int) (string, error) {
 	t := r.cfg.Train
 	t.Workers, t.CheckpointEvery, t.KeepCheckpoints, t.Templates = 0, 0, 0, config.List{Items: r.data.templates}
+	t.SecondPrompts = config.List{}
+	if m == config.MethodSecondPrompt {
+		t.SecondPrompts.Items = r.data.second
+	}
 	if !m.TCA() {
 		t.LambdaTCA = 0
 	}
@@ -180,7 +184,7 @@ func classPrompts(d *data) (map[string][]string, error) {
 		if s.Label < 0 || s.Label >= len(classes) {
 			return nil, fmt.Errorf("finetune image %s has the label %d; there are %d classes", s.Key, s.Label, len(classes))
 		}
-		for _, t := range d.templates {
+		for _, t := range d.second {
 			texts[s.Key] = append(texts[s.Key], strings.ReplaceAll(t, "{}", classes[s.Label]))
 		}
 	}

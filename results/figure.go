@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"arf/report"
 
@@ -81,13 +80,9 @@ func (t *Table) Figure(axis Axis, sweep []Point) ([]byte, error) {
 		}
 	}
 	for _, method := range t.Methods {
-		// Keys are in the order of alpha: wise-flyp-0.1, wise-flyp-0.2 …
 		xys := plotter.XYs{}
-		for _, key := range t.Methods {
-			// flyp's are not flyp-2x's.
-			if alpha, ok := strings.CutPrefix(key, "wise-"+method+"-"); ok && !strings.Contains(alpha, "-") {
-				xys = append(xys, score(key))
-			}
+		for _, key := range t.curve(method) {
+			xys = append(xys, score(key))
 		}
 		if len(xys) == 0 {
 			continue

@@ -175,5 +175,18 @@ func summarize(values []float64) Score {
 	return s
 }
 
+// curve lists the WiSE-FT models of a method in the order of alpha, without the
+// curve's ends.
+func (t *Table) curve(method string) []string {
+	var keys []string
+	for _, key := range t.Methods {
+		// flyp's are not flyp-2x's.
+		if alpha, ok := strings.CutPrefix(key, "wise-"+method+"-"); ok && !strings.Contains(alpha, "-") {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
 // isWise tells whether a key names a WiSE-FT model.
 func isWise(key string) bool { return strings.HasPrefix(key, "wise-") }

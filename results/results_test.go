@@ -150,6 +150,54 @@ func TestDifferencesArePairedAndBootstrapped(t *testing.T) {
 	}
 }
 
+// Of flyp's WiSE-FT curve, α = 0.25 keeps too little of ID, 0.5 has the best of the rest, 0.75 has less.
+func TestRivalAtEqualID(t *testing.T) {
+	right := map[string]map[string]int{ // of ten a class
+		"zeroshot": {"id": 4, "line": 9, "color": 9, "zero": 9}, "flyp": {"id": 8, "line": 3, "color": 3, "zero": 3},
+		"arf": {"id": 7, "line": 6, "color": 6, "zero": 6},
+	}
+	dir := runFolder(t, "one", 1e-3, methods, 2, func(method, suite string, _, _ int) int { return right[method][suite] })
+	for alpha, right := range map[string]map[string]int{
+		"0.25": {"id": 5, "line": 8, "color": 8, "zero": 8}, "0.5": {"id": 7, "line": 5, "color": 5, "zero": 5}, "0.75": {"id": 8, "line": 4, "color": 4, "zero": 4},
+	} {
+		curve := runFolder(t, "curve", 1e-3, []string{"flyp"}, 2, func(_, suite string, _, _ int) int { return right[suite] })
+		files, err := filepath.Glob(filepath.Join(curve, "eval", "flyp", "*", "*.json"))
+		if err != nil || len(files) != 8 {
+			t.Fatalf("%d files, %v", len(files), err)
+		}
+		for _, file := range files {
+			data, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var e map[string]any
+			if err := json.Unmarshal(data, &e); err != nil {
+				t.Fatal(err)
+			}
+			e["alpha"] = json.Number(alpha)
+			write(t, filepath.Join(dir, "eval", "flyp", filepath.Base(filepath.Dir(file)), "wise-"+alpha, filepath.Base(file)), e)
+		}
+	}
+	table, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rival := table.atEqualID("arf", "flyp"); rival != "wise-flyp-0.5" {
+		t.Errorf("arf is held against %s", rival)
+	}
+	if nearest := table.atEqualID("flyp", "arf"); nearest != "" {
+		t.Errorf("arf has no curve, but %s is on it", nearest)
+	}
+	comparisons, err := table.Compare()
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := comparisons[len(comparisons)-1]
+	if d := last.On[Shift]; last.B != "wise-flyp-0.5" || math.Abs(d.Mean-0.1) > 1e-9 || d.Replicates != 2 {
+		t.Errorf("the last comparison is %+v", last)
+	}
+}
+
 func TestRunsOnOtherDataAreRefused(t *testing.T) {
 	one := runFolder(t, "one", 1e-3, methods, 1, world(0))
 	two := runFolder(t, "two", 1e-3, methods, 1, world(0))

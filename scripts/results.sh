@@ -19,9 +19,11 @@ for i in "${!models[@]}"; do
 	name=results-$((i + 1))
 	bin/arf run $config --quiet --set model="${models[i]}" --set name="$name" --set seeds='[0, 1, 2]' --set methods="$methods" "$@"
 	runs+=("runs/$name")
+done
+for i in "${!models[@]}"; do
 	for rate in "${rates[@]}"; do
 		name=results-$((i + 1))-lr-$rate
-		bin/arf run $config --quiet --set model="${models[i]}" --set name="$name" --set methods='[zeroshot, flyp, flyp+ita, arf]' \
+		bin/arf run $config --quiet --set model="${models[i]}" --set name="$name" --set methods='[zeroshot, flyp, arf]' \
 			"$@" --set train.lr="$rate" --set eval.wise_alphas='[]' --set eval.drift.samples=0
 		sweep+=(--sweep "runs/$name")
 	done
