@@ -69,8 +69,12 @@ demo: ## the whole method on the icon benchmark, from data to report; finished s
 
 results: setup engine build ## the numbers of docs/results.md: all methods, seeds, pretrained models; hours, resumable
 	bin/arf data icons --out data/icons
-	bin/arf pretrain clip configs/pretrain-icon-clip.yaml --seed 2 --out runs/pretrain-icon-clip-2
+	bin/arf pretrain clip configs/pretrain-icon-clip.yaml --seed 2 --steps 4020 --out runs/pretrain-icon-clip-2
 	scripts/results.sh models/icon-clip runs/pretrain-icon-clip-2/model -- $(ARGS)
+
+sweep: setup engine build ## the settings table of docs/results.md, chosen on validation data; about an hour, resumable
+	@test -d data/icons || bin/arf data icons --out data/icons
+	@scripts/sweep.sh $(ARGS)
 
 # ---- checks ----
 
@@ -105,4 +109,4 @@ parity: build ## let transformers and open_clip load what arf writes; measured e
 clean: ## remove what was built; data and runs stay
 	rm -rf bin build/shim $(ENGINE)
 
-.PHONY: help setup engine build demo results test test-go lint fuzz bench golden parity clean
+.PHONY: help setup engine build demo results sweep test test-go lint fuzz bench golden parity clean

@@ -371,4 +371,19 @@ func TestSettingsShowWhatDiffers(t *testing.T) {
 	if !strings.Contains(table, "| two | 0.0001 | arf | 1 | ") || !strings.Contains(table, "| one | 0.001 | flyp | 1 | ") {
 		t.Errorf("rows:\n%s", table)
 	}
+	// More than three settings share a column.
+	if err := os.WriteFile(filepath.Join(two, "config.yaml"), []byte("name: two\nmodel: n\ntrain: {lr: 0.0001, epochs: 20, k: 1}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(one, "config.yaml"), []byte("name: one\nmodel: m\ntrain: {lr: 0.001, epochs: 10, k: 2}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if table, err = Settings(one, two); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| run | setting | method |", "| one |  | arf | 1 |", "| two | model=n train.epochs=20 train.k=1 train.lr=0.0001 | arf | 1 |", "|  |  | zeroshot | 1 |", "|  | model=n | zeroshot | 1 |"} {
+		if !strings.Contains(table, want) {
+			t.Errorf("no %q in\n%s", want, table)
+		}
+	}
 }

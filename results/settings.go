@@ -31,8 +31,12 @@ func Settings(dirs ...string) (string, error) {
 		runs, configs = append(runs, t), append(configs, flat)
 	}
 	keys := differing(configs)
+	columns := keys
+	if len(keys) > maxColumns {
+		columns = []string{"setting"}
+	}
 	var b strings.Builder
-	titles := slices.Concat([]string{"run"}, keys, []string{"method", "models", "ID", "average shift", "zero-shot", "mean of the three"})
+	titles := slices.Concat([]string{"run"}, columns, []string{"method", "models", "ID", "average shift", "zero-shot", "mean of the three"})
 	b.WriteString(header(titles...))
 	seen := map[string]bool{} // rows of pretrained models
 	for i, t := range runs {
@@ -41,17 +45,23 @@ func Settings(dirs ...string) (string, error) {
 				continue
 			}
 			var row strings.Builder
-			name := t.Runs[0].Name
+			name, config := t.Runs[0].Name, configs[i]
 			if method == report.Pretrained {
 				name = "" // several runs may share it
+				config = maps.Clone(config)
+				for _, k := range keys {
+					if trains(k) {
+						config[k] = ""
+					}
+				}
 			}
 			fmt.Fprintf(&row, "| %s |", name)
-			for _, k := range keys {
-				value := configs[i][k]
-				if method == report.Pretrained && trains(k) {
-					value = "" // whatever the setting
+			if len(keys) > maxColumns {
+				fmt.Fprintf(&row, " %s |", changes(configs[0], config, keys))
+			} else {
+				for _, k := range keys {
+					fmt.Fprintf(&row, " %s |", config[k])
 				}
-				fmt.Fprintf(&row, " %s |", value)
 			}
 			fmt.Fprintf(&row, " %s | %d |", method, len(t.models[method]))
 			sum := 0.0
@@ -68,6 +78,20 @@ func Settings(dirs ...string) (string, error) {
 		}
 	}
 	return b.String(), nil
+}
+
+// maxColumns is how many settings have a column each. Of more, one column shows
+// what a run changes from the first.
+const maxColumns = 3
+
+func changes(from, to map[string]string, keys []string) string {
+	var out []string
+	for _, k := range keys {
+		if to[k] != from[k] && to[k] != "" {
+			out = append(out, k+"="+to[k])
+		}
+	}
+	return strings.Join(out, " ")
 }
 
 // trains tells whether a key is about training only, so that the pretrained
