@@ -146,7 +146,7 @@ func setScalar(v reflect.Value, text string) string {
 	case reflect.String:
 		if c, ok := reflect.TypeAssert[choice](v); ok && !slices.Contains(c.choices(), text) {
 			s := wrong()
-			if near := nearest(text, c.choices()); near != "" {
+			if near := Nearest(text, c.choices()); near != "" {
 				s += fmt.Sprintf("; did you mean %s?", near)
 			}
 			return s

@@ -75,7 +75,7 @@ func join(prefix, name string) string {
 // that are known here.
 func unknownKey(root, t reflect.Type, prefix, name string) string {
 	names := fieldNames(t)
-	if near := nearest(name, names); near != "" {
+	if near := Nearest(name, names); near != "" {
 		return fmt.Sprintf("unknown key; did you mean %s?", join(prefix, near))
 	}
 	var elsewhere []string
@@ -90,8 +90,8 @@ func unknownKey(root, t reflect.Type, prefix, name string) string {
 	return fmt.Sprintf("unknown key; known here: %s", strings.Join(names, ", "))
 }
 
-// nearest is the name that needs the fewest edits to become like text, or "" when none is similar.
-func nearest(text string, names []string) string {
+// Nearest is the name that needs the fewest edits to become like text, or "" when none is similar.
+func Nearest(text string, names []string) string {
 	fold := func(s string) string {
 		return strings.NewReplacer("-", "", "_", "", " ", "").Replace(strings.ToLower(s))
 	}

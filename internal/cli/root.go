@@ -12,9 +12,11 @@ import (
 	"strings"
 	"syscall"
 
+	"arf/config"
 	"arf/torch"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Main runs the command line and gives the exit status: 0, 1 after an error,
@@ -95,8 +97,23 @@ images, and retrieved image-text pairs (Anchor-based Robust Finetuning, CVPR 202
 	root.PersistentFlags().StringVar(&s.device, "device", "auto", "where to compute: auto, cpu, cuda or cuda:N")
 	root.PersistentFlags().IntVar(&s.threads, "threads", 0, "CPU threads of one operation (0 = all cores)")
 	root.PersistentFlags().BoolVar(&s.verbose, "verbose", false, "more messages")
+	root.SetFlagErrorFunc(suggestFlag)
 	root.AddCommand(commands(&s)...)
 	return root
+}
+
+// suggestFlag says which flag was probably meant.
+func suggestFlag(cmd *cobra.Command, err error) error {
+	name, ok := strings.CutPrefix(err.Error(), "unknown flag: --")
+	if !ok {
+		return err
+	}
+	var known []string
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+	if near := config.Nearest(name, known); near != "" {
+		return fmt.Errorf("%w; did you mean --%s?", err, near)
+	}
+	return fmt.Errorf("%w; %s --help lists those that there are", err, cmd.CommandPath())
 }
 
 // dropTime leaves the time out of messages for people.

@@ -25,6 +25,7 @@ type runFlags struct {
 
 func (f *runFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.sets, "set", nil, "override a key of the config, as in --set train.lr=1e-5 (repeatable)")
+	completeKeys(c, "set")
 	c.Flags().StringSliceVar(&f.methods, "method", nil, "methods in place of the config's, in the report too, comma-separated: "+list(config.Methods))
 	c.Flags().BoolVar(&f.quiet, "quiet", false, "no progress")
 }
