@@ -19,16 +19,13 @@ flags=("$@")
 setting default zeroshot,flyp,arf
 setting lr-1e-4 flyp,arf train.lr=1e-4
 setting lr-1e-3 flyp,arf train.lr=1e-3
-setting epochs-5 flyp,arf train.epochs=5
 setting epochs-20 flyp,arf train.epochs=20
 setting query-class-text arf anchors.pairs.query=class-text
 setting query-mix arf anchors.pairs.query=mix
 setting query-image-text arf anchors.pairs.query=image-text
 setting query-caption-text arf anchors.pairs.query=caption-text
 setting ita-2 arf train.lambda_ita=2
-setting ita-0.5 arf train.lambda_ita=0.5
 setting tca-2 arf train.lambda_tca=2
-setting tca-0.5 arf train.lambda_tca=0.5
 setting tca-0 arf train.lambda_tca=0
 setting negatives-mask flyp,arf train.negatives=mask
 setting negatives-soft flyp,arf train.negatives=soft
