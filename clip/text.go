@@ -2,6 +2,8 @@ package clip
 
 import (
 	"fmt"
+	"math/bits"
+	"slices"
 
 	"arf/nn"
 	"arf/torch"
@@ -35,9 +37,58 @@ func newTextTransformer(c TextConfig) *TextTransformer {
 }
 
 // Forward maps token ids, rows of any length up to the context, to features
-// [B, width], or the head's [B, embedDim]. Rows of a causal tower are padded to the longest only: what
-// follows the end-of-text token can't change its feature.
+// [B, width], or the head's [B, embedDim]. What follows the end-of-text token
+// can't change its feature in a causal tower; its rows go through in groups of
+// like length, each padded to its longest only.
 func (t *TextTransformer) Forward(ids [][]int32) *torch.Tensor {
+	groups := [][]int{nil}
+	if !t.config.NonCausal && !t.config.LastPooling {
+		groups = byLength(ids)
+	}
+	if len(groups) == 1 {
+		return t.forward(ids)
+	}
+	var parts []*torch.Tensor
+	back := make([]int64, len(ids)) // row of the joined parts that each text became
+	n := int64(0)
+	for _, group := range groups {
+		rows := make([][]int32, len(group))
+		for i, row := range group {
+			rows[i] = ids[row]
+			back[row] = n
+			n++
+		}
+		parts = append(parts, t.forward(rows))
+	}
+	joined := torch.Cat(0, parts...)
+	return joined.IndexSelect(0, torch.From(joined.Device(), back, len(back)))
+}
+
+// smallestGroup is how many texts are worth a pass of their own.
+const smallestGroup = 32
+
+// byLength groups rows whose lengths lie between the same powers of two, short
+// ones first; those of a small group join the next longer one.
+func byLength(ids [][]int32) [][]int {
+	order := make([]int, len(ids))
+	for i := range order {
+		order[i] = i
+	}
+	class := func(row int) int { return bits.Len(uint(max(len(ids[row])-1, 7))) } // ≤ 8, ≤ 16, ≤ 32 …
+	slices.SortStableFunc(order, func(a, b int) int { return class(a) - class(b) })
+	var groups [][]int
+	start := 0
+	for i := range order {
+		if i+1 < len(order) && (class(order[i+1]) == class(order[i]) || i+1-start < smallestGroup) {
+			continue
+		}
+		groups = append(groups, order[start:i+1])
+		start = i + 1
+	}
+	return groups
+}
+
+func (t *TextTransformer) forward(ids [][]int32) *torch.Tensor {
 	d := t.FinalNorm.Weight.Device()
 	tokens, ends, length := t.pad(ids)
 	x := t.Embeddings.Token.Forward(torch.From(d, tokens, len(ids), length)).
