@@ -31,7 +31,6 @@ import (
 	"arf/train"
 
 	"github.com/goccy/go-yaml"
-	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
 )
 
@@ -107,16 +106,11 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 	if err := checkFolder(r.dir); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(r.dir, 0o755); err != nil {
-		return fmt.Errorf("make the run folder: %w", err)
+	unlock, err := train.Lock(r.dir, "give this run another name (--set name=…)")
+	if err != nil {
+		return fmt.Errorf("run folder: %w", err)
 	}
-	lock := flock.New(filepath.Join(r.dir, ".lock"))
-	if free, err := lock.TryLock(); err != nil {
-		return fmt.Errorf("lock the run folder %s: %w", r.dir, err)
-	} else if !free {
-		return fmt.Errorf("run folder %s is in use by another arf; wait for it, or give this run another name (--set name=…)", r.dir)
-	}
-	defer func() { _ = lock.Unlock() }()
+	defer unlock()
 	if r.modelHash, err = clip.Hash(r.model); err != nil {
 		return fmt.Errorf("model: %w", err)
 	}

@@ -51,7 +51,7 @@ type Options struct {
 	WeightDecay     float64
 	GradClip        float64 // largest gradient norm; 0 = no clipping
 	CheckpointEvery int     // steps; 0 = at the end and on interruption only
-	KeepCheckpoints int     // 0 means 1
+	KeepCheckpoints int     // 0 = 2
 	StopAfter       int     // ends after that many steps as an interruption would; 0 = never
 	// Hash identifies config and data; a checkpoint with another one is refused.
 	Hash     string
@@ -80,6 +80,11 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 	checkpoints := filepath.Join(o.Dir, "checkpoints")
 	start := 0
 	if o.Dir != "" {
+		unlock, err := Lock(o.Dir, "use another folder")
+		if err != nil {
+			return err
+		}
+		defer unlock()
 		if start, err = restore(checkpoints, o.Hash, task.Trained(), opt, names); err != nil {
 			return err
 		}
@@ -98,7 +103,11 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		if o.Dir == "" {
 			return nil
 		}
-		return save(checkpoints, step, o.Hash, params, opt, names, o.KeepCheckpoints)
+		err := save(checkpoints, step, o.Hash, params, opt, names, o.KeepCheckpoints)
+		if left := listSteps(checkpoints); err != nil && len(left) > 0 {
+			err = fmt.Errorf("%w; the checkpoint of step %d is kept, and the same command goes on from there", err, left[0])
+		}
+		return err
 	}
 	if start >= o.Schedule.Steps {
 		return nil
@@ -155,7 +164,12 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 			return fmt.Errorf("step %d: the gradient was not finite %d times in a row; lower train.lr or set precision to fp32", step+1, skipped)
 		}
 		if err := write(m); err != nil {
-			return fmt.Errorf("write metrics of step %d: %w", step+1, err)
+			// The steps since the last checkpoint may still find room.
+			err = fmt.Errorf("write metrics of step %d: %w", step+1, err)
+			if also := keep(step + 1); also != nil {
+				err = fmt.Errorf("%w; %w", err, also)
+			}
+			return err
 		}
 		if o.Progress != nil {
 			o.Progress(m)

@@ -17,6 +17,8 @@ import (
 
 	"arf/nn"
 	"arf/torch"
+
+	"golang.org/x/sys/unix"
 )
 
 // regression learns y = tanh(x·Aᵀ) with a perceptron; the data of a step are a
@@ -443,6 +445,25 @@ func TestDamagedCheckpointsFallBack(t *testing.T) {
 		"none":               {func(*testing.T, string) {}, 9},
 		"bit of the model":   {func(t *testing.T, c string) { flip(t, filepath.Join(c, "step-9", modelFile)) }, 6},
 		"bit of the moments": {func(t *testing.T, c string) { flip(t, filepath.Join(c, "step-9", optimizerFile)) }, 6},
+		"bit of the state": {func(t *testing.T, c string) { // another number of updates
+			path := filepath.Join(c, "step-9", stateFile)
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed := bytes.Replace(data, []byte(`"updates": 9`), []byte(`"updates": 8`), 1)
+			if bytes.Equal(changed, data) {
+				t.Fatalf("no updates in %s", data)
+			}
+			if err := os.WriteFile(path, changed, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}, 6},
+		"of another step": {func(t *testing.T, c string) {
+			if err := errors.Join(os.RemoveAll(filepath.Join(c, "step-9")), os.CopyFS(filepath.Join(c, "step-9"), os.DirFS(filepath.Join(c, "step-6")))); err != nil {
+				t.Fatal(err)
+			}
+		}, 6},
 		"no state":           {func(_ *testing.T, c string) { os.Remove(filepath.Join(c, "step-9", stateFile)) }, 6},
 		"cut state":          {func(_ *testing.T, c string) { os.Truncate(filepath.Join(c, "step-9", stateFile), 20) }, 6},
 		"no model":           {func(_ *testing.T, c string) { os.Remove(filepath.Join(c, "step-9", modelFile)) }, 6},
@@ -545,7 +566,7 @@ func TestFailedSaveKeepsTheCheckpointBefore(t *testing.T) {
 	if err := Run(context.Background(), task, o); err != nil {
 		t.Fatal(err)
 	}
-	wantFolders(t, filepath.Join(dir, "checkpoints"), "step-6")
+	wantFolders(t, filepath.Join(dir, "checkpoints"), "step-4", "step-6")
 
 	blocked := t.TempDir()
 	if err := os.WriteFile(filepath.Join(blocked, "checkpoints"), nil, 0o644); err != nil {
@@ -554,6 +575,61 @@ func TestFailedSaveKeepsTheCheckpointBefore(t *testing.T) {
 	var pathError *fs.PathError
 	if err := Run(context.Background(), newRegression(), options(blocked, 2)); !errors.As(err, &pathError) || !strings.Contains(err.Error(), "save checkpoint") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A full disk, played by a limit on the size of files: the error says what is
+// kept, nothing half written is left, and with room again the run goes on.
+func TestFullDiskKeepsTheCheckpointBefore(t *testing.T) {
+	want := uninterrupted(t, options("", 8), nil)
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	limit := func(bytes uint64) {
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: old.Max}); err != nil {
+			t.Error(err)
+		}
+	}
+	defer limit(old.Cur)
+	for name, test := range map[string]struct {
+		at   int // the last step whose metrics have room
+		room func(metrics int64) uint64
+		want string
+		left []string
+		from int
+	}{
+		"checkpoint":   {6, func(int64) uint64 { return 64 }, "step 4 is kept", []string{"step-2", "step-4"}, 4},
+		"metrics only": {5, func(size int64) uint64 { return uint64(size) }, "metrics of step 6", []string{"step-4", "step-6"}, 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			o := options(dir, 8)
+			o.CheckpointEvery = 2
+			o.Progress = func(m Metrics) { // after the step's line is written
+				if m.Step == test.at {
+					info, err := os.Stat(filepath.Join(dir, "metrics.jsonl"))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					limit(test.room(info.Size()))
+				}
+			}
+			err := Run(context.Background(), newRegression(), o)
+			limit(old.Cur)
+			if !errors.Is(err, unix.EFBIG) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+				t.Fatalf("got %v", err)
+			}
+			wantFolders(t, filepath.Join(dir, "checkpoints"), test.left...)
+			again := newRegression()
+			if err := Run(context.Background(), again, options(dir, 8)); err != nil {
+				t.Fatal(err)
+			}
+			if again.began[0] != test.from || again.weights() != want {
+				t.Errorf("went on from %d, or with other weights", again.began[0])
+			}
+		})
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,7 +94,7 @@ func TestInterruptAndResume(t *testing.T) {
 		if status := ended(t, c, log); status.Signal() != syscall.SIGKILL {
 			t.Errorf("ended with %v\n%s", status, log)
 		}
-		mustFail(t, out, err, filepath.Join("runs", "killed"), "in use", "name=")
+		mustFail(t, out, err, filepath.Join("runs", "killed"), "in use", fmt.Sprintf("process %d on", c.Process.Pid), "name=")
 		resumed(t, "killed")
 	})
 }
