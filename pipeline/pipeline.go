@@ -7,6 +7,7 @@
 //	runs/features/<hash>/                           of the pool and other sets, shared by runs
 //	runs/<name>/anchors/captions.jsonl, pairs.parquet
 //	runs/<name>/train/<method>/seed-<s>/            metrics.jsonl, checkpoints/, model/
+//	runs/<name>/train/<method>/before-seed-<s>-…/   the last one of other settings or data
 //	runs/<name>/eval/<method>/seed-<s>/             a JSON file a suite, drift.json, wise-<alpha>/
 //	runs/<name>/report.html, results.json, results.csv
 package pipeline
@@ -195,11 +196,24 @@ func (r *run) begin() error {
 		if old.FinetuneSeconds != nil {
 			r.info.FinetuneSeconds = old.FinetuneSeconds
 		}
+		warnChanged(old.Data, r.data.parts)
 	} else if !errors.Is(err, os.ErrNotExist) {
 		slog.Warn("run.json can't be read and is written anew", "error", err)
 	}
 	r.info.Source, r.info.Data = r.data.source, r.data.parts
 	return report.WriteInfo(r.dir, r.info)
+}
+
+// warnChanged tells which data are not what they were when the run was last
+// worked on.
+func warnChanged(before, now []report.DataInfo) {
+	for _, part := range now {
+		i := slices.IndexFunc(before, func(b report.DataInfo) bool { return b.Role == part.Role && b.Path == part.Path })
+		if i >= 0 && before[i].SHA256 != "" && before[i].SHA256 != part.SHA256 {
+			slog.Warn("the data changed since this run was last worked on, so what depends on them is done anew",
+				"data", part.Role, "path", part.Path, "images", part.Images, "before", before[i].Images)
+		}
+	}
 }
 
 func (r *run) finish() error {
