@@ -24,6 +24,7 @@ type Metrics struct {
 	SamplesPerSecond float64            `json:"samples_per_second"`
 	PeakMemoryBytes  int64              `json:"peak_memory_bytes"`
 	Skipped          bool               `json:"skipped,omitempty"` // gradient not finite, weights left alone
+	Cause            string             `json:"cause,omitempty"`   // what wasn't finite: a loss_<term>, or a parameter's gradient
 	Time             time.Time          `json:"time"`
 }
 

@@ -140,7 +140,7 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 	}
 	skipped, warned := 0, false
 	for step := start; step < o.Schedule.Steps; step++ {
-		m, err := oneStep(task, opt, trained, o, step)
+		m, err := oneStep(task, opt, params, trained, o, step)
 		if err != nil && ctx.Err() != nil {
 			// The task's data ended with ctx, before the weights moved.
 			if step > start {
@@ -158,10 +158,20 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		}
 		if m.Skipped && !warned {
 			warned = true
-			slog.Warn("the loss or its gradient is not finite, so the step was skipped; if more are, lower train.lr or set precision to fp32", "step", step+1)
+			slog.Warn("the loss or its gradient is not finite, so the step was skipped; if more are, lower train.lr or set precision to fp32",
+				"step", step+1, "not finite", m.Cause)
 		}
 		if skipped >= maxSkipped {
-			return fmt.Errorf("step %d: the gradient was not finite %d times in a row; lower train.lr or set precision to fp32", step+1, skipped)
+			err := fmt.Errorf("step %d: the gradient was not finite %d times in a row, now the %s; lower train.lr or set precision to fp32", step+1, skipped, m.Cause)
+			if o.Dir == "" {
+				return err
+			}
+			if dir, also := saveNonFinite(o.Dir, step+1, params, task); also != nil {
+				err = fmt.Errorf("%w; %w", err, also)
+			} else {
+				err = fmt.Errorf("%w; the step's weights and batch are in %s", err, dir)
+			}
+			return err
 		}
 		if err := write(m); err != nil {
 			// The steps since the last checkpoint may still find room.
@@ -217,9 +227,10 @@ func diverged(params []nn.Param, steps, skipped, taken int) error {
 	return nil
 }
 
-func oneStep(task Task, opt *torch.AdamW, trained []*torch.Tensor, o Options, step int) (m Metrics, err error) {
+func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Tensor, o Options, step int) (m Metrics, err error) {
 	began := time.Now()
 	torch.Scope(func() {
+		statistics := copyBuffers(params)
 		var loss Loss
 		if loss, err = task.Step(step); err != nil {
 			return
@@ -234,8 +245,9 @@ func oneStep(task Task, opt *torch.AdamW, trained []*torch.Tensor, o Options, st
 			m.LogitScale = math.Exp(loss.LogitScale.Item())
 		}
 		m.GradNorm = torch.GradNorm(trained)
-		if sum := m.GradNorm + m.Loss; math.IsNaN(sum) || math.IsInf(sum, 0) {
-			m.Skipped = true
+		if !finite(m.GradNorm + m.Loss) {
+			m.Skipped, m.Cause = true, cause(loss, params)
+			statistics.restore()
 			for _, p := range trained {
 				p.SetGrad(nil)
 			}
@@ -252,6 +264,8 @@ func oneStep(task Task, opt *torch.AdamW, trained []*torch.Tensor, o Options, st
 	m.PeakMemoryBytes, m.Time = peakMemory(o.Device), time.Now().UTC()
 	return m, err
 }
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // optimizer groups the trained parameters by decay; names has each group's.
 func optimizer(params []nn.Param, o Options) (*torch.AdamW, [][]string) {
