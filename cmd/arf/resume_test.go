@@ -73,11 +73,15 @@ func TestInterruptAndResume(t *testing.T) {
 
 	t.Run("Ctrl-C", func(t *testing.T) {
 		c, log := started(t, "cut")
+		began := time.Now()
 		if err := c.Process.Signal(os.Interrupt); err != nil {
 			t.Fatal(err)
 		}
 		if status := ended(t, c, log); status.ExitStatus() != 130 {
 			t.Errorf("exit status %d, want 130\n%s", status.ExitStatus(), log)
+		}
+		if took := time.Since(began); took > 20*time.Second { // a second where nothing else runs
+			t.Errorf("it took %v to end", took)
 		}
 		resumed(t, "cut")
 	})
