@@ -89,7 +89,7 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 			return err
 		}
 	}
-	write := func(Metrics) error { return nil }
+	write, sync := func(Metrics) error { return nil }, func() error { return nil }
 	if o.Dir != "" {
 		file, err := openMetrics(filepath.Join(o.Dir, "metrics.jsonl"), start)
 		if err != nil {
@@ -97,11 +97,15 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		}
 		defer file.Close()
 		encoder := json.NewEncoder(file)
-		write = func(m Metrics) error { return encoder.Encode(m) }
+		write, sync = func(m Metrics) error { return encoder.Encode(m) }, file.Sync
 	}
 	keep := func(step int) error {
 		if o.Dir == "" {
 			return nil
+		}
+		// The log of a step that is saved reaches the disk before it.
+		if err := sync(); err != nil {
+			return fmt.Errorf("write metrics of step %d: %w", step, err)
 		}
 		err := save(checkpoints, step, o.Hash, params, opt, names, o.KeepCheckpoints)
 		if left := listSteps(checkpoints); err != nil && len(left) > 0 {

@@ -713,6 +713,9 @@ func TestMetricsOfLaterStepsAreDropped(t *testing.T) {
 		"all kept":      {"{\"step\":1}\n{\"step\":2}\n", 2, "{\"step\":1}\n{\"step\":2}\n"},
 		"later dropped": {"{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n", 1, "{\"step\":1}\n"},
 		"cut line":      {"{\"step\":1}\n{\"step\":2}\n{\"st", 5, "{\"step\":1}\n{\"step\":2}\n"},
+		"zeros":         {"{\"step\":1}\n{\"step\":2}\n" + strings.Repeat("\x00", 3<<20), 5, "{\"step\":1}\n{\"step\":2}\n"},
+		"zeros inside":  {"{\"step\":1}\n" + strings.Repeat("\x00", 3<<20) + "\n{\"step\":2}\n", 5, "{\"step\":1}\n{\"step\":2}\n"},
+		"no end":        {"{\"step\":1}\n{\"step\":2}", 5, "{\"step\":1}\n"},
 		"from nothing":  {"{\"step\":1}\n", 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
