@@ -178,7 +178,7 @@ func Default() Config {
 			Templates:       List{Items: []string{"a photo of a {}."}},
 			Augment:         Augment{ScaleMin: 0.9, ScaleMax: 1},
 			FreezeBatchNorm: true, TrainLogitScale: true,
-			KeepCheckpoints: 1,
+			KeepCheckpoints: 2,
 		},
 		Eval: Eval{
 			BatchSize: 256,

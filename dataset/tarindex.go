@@ -24,9 +24,13 @@ type tarSample struct {
 
 var textExtensions = map[string]bool{"txt": true, "text": true, "caption": true}
 
-// maxEntry bounds one entry: what is larger isn't an image, a text or a JSON
-// that we would read.
-const maxEntry = 1 << 30
+// maxEntry bounds one entry: what is larger isn't an image that we would read.
+// maxSidecar bounds the texts and JSONs beside images, which are read whole and
+// parsed.
+const (
+	maxEntry   = 1 << 30
+	maxSidecar = 16 << 20
+)
 
 // splitKey splits an entry's name at the first dot after the last slash, as
 // webdataset does.
@@ -91,6 +95,10 @@ func indexTar(r io.ReaderAt, size int64, name string, shard int32, problems *Pro
 		}
 		if key == "" || strings.HasSuffix(key, "/") {
 			continue // hidden files
+		}
+		if p.size > maxSidecar && (textExtensions[ext] || ext == "json" || ext == "cls") {
+			problems.add("%s: %s: %d bytes, too many for a text: left out", name, h.Name, p.size)
+			continue
 		}
 		if current == nil || current.key != key {
 			finish()

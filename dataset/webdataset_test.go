@@ -82,6 +82,8 @@ func TestWebDatasetRefuses(t *testing.T) {
 		"backslash": {entry{`..\up.jpg`, "x", 0}, `".."`},
 		"symlink":   {entry{"link.jpg", "/etc/passwd", tar.TypeSymlink}, "link"},
 		"hard link": {entry{"hard.jpg", "good.jpg", tar.TypeLink}, "link"},
+		"fifo":      {entry{"pipe.jpg", "", tar.TypeFifo}, "link or device"},
+		"long text": {entry{"long.txt", strings.Repeat("x", maxSidecar+1), 0}, "too many for a text"},
 		"no image":  {entry{"lonely.txt", "x", 0}, "lonely: no image"},
 	} {
 		path := filepath.Join(tree(t, map[string]string{"x.tar": string(tarOf(t, c.entry, good))}), "x.tar")

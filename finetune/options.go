@@ -47,7 +47,7 @@ type Options struct {
 	Seed      uint64
 
 	CheckpointEvery int   // steps; 0 = at each epoch's end; negative = only at the run's end and when it's stopped
-	KeepCheckpoints int   // 0 = 1
+	KeepCheckpoints int   // 0 = 2
 	Workers         int   // goroutines that decode finetune images, and as many for the pool's; 0 = one a CPU
 	CacheBytes      int64 // memory for decoded finetune images; 0 = 256 MiB, negative = none
 

@@ -18,6 +18,7 @@ type task struct {
 	head  *linear // of method ft
 	data  *prepared
 	feed  *feed
+	last  *Batch // of the last step, for SaveBatch
 	terms []term
 	steps int
 }
@@ -89,11 +90,15 @@ func (t *task) Updated() {
 }
 
 func (t *task) Step(int) (train.Loss, error) {
+	if t.last != nil {
+		t.feed.recycle(t.last)
+		t.last = nil
+	}
 	b, err := t.feed.next()
 	if err != nil {
 		return train.Loss{}, err
 	}
-	defer t.feed.recycle(b)
+	t.last = b
 	return t.loss(b), nil
 }
 

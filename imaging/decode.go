@@ -2,9 +2,12 @@ package imaging
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // MaxPixels is the largest width×height that is decoded; Pillow's limit for
@@ -55,6 +58,27 @@ func checkSize(w, h int) error {
 		return fmt.Errorf("%d×%d: %w: the limit is %d", w, h, ErrTooLarge, MaxPixels)
 	}
 	return nil
+}
+
+// Decoding takes up to so many bytes a pixel: 16-bit RGBA and our RGB.
+const pixelBytes = 8 + 3
+
+// decoding bounds what all pictures take that are being decoded at one time to
+// a little more than the largest does: many workers, each with a picture near
+// MaxPixels, could otherwise fill any memory.
+var decoding = semaphore.NewWeighted(MaxPixels*pixelBytes + 256<<20)
+
+// reserve checks a picture's size and waits until there is memory for it.
+// release is called when it's decoded.
+func reserve(w, h int) (release func(), err error) {
+	if err := checkSize(w, h); err != nil {
+		return nil, err
+	}
+	n := int64(w) * int64(h) * pixelBytes
+	if err := decoding.Acquire(context.Background(), n); err != nil {
+		return nil, err
+	}
+	return func() { decoding.Release(n) }, nil
 }
 
 // blend composites one channel on white or black, rounding to nearest.

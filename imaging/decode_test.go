@@ -21,7 +21,7 @@ func pngHeader(w, h uint32) []byte {
 }
 
 // bigJPEG is a JPEG whose header promises 65,500 × 65,500 pixels.
-func bigJPEG(t *testing.T) []byte {
+func bigJPEG(t testing.TB) []byte {
 	b := bytes.Clone(read(t, "444.jpg"))
 	at := bytes.Index(b, []byte{0xFF, 0xC0})
 	if at < 0 {
@@ -146,9 +146,16 @@ func TestConcurrent(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	for _, name := range []string{
 		"rgb.png", "palette-alpha.png", "rgb16.png", "bits.png", "420.jpg", "cmyk.jpg", "lossy.webp",
-		"moving.gif", "alpha.gif", "rgb.tif", "cmyk.tif", "rgb.bmp",
+		"moving.gif", "alpha.gif", "rgb.tif", "cmyk.tif", "rgb.bmp", "lossless.webp", "alpha.webp", "photo.avif", "444.jpg",
 	} {
 		f.Add(read(f, name))
+	}
+	for name, bomb := range bombs(f) {
+		if len(bomb) < 1<<16 {
+			f.Add(bomb)
+		} else if name != "png chunks" {
+			f.Fatalf("%s has %d bytes", name, len(bomb))
+		}
 	}
 	f.Add([]byte(`<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"/>`))
 	f.Fuzz(func(t *testing.T, data []byte) {

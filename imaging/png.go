@@ -16,9 +16,11 @@ func decodePNG(encoded []byte, background string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSize(head.Width, head.Height); err != nil {
+	release, err := reserve(head.Width, head.Height)
+	if err != nil {
 		return nil, err
 	}
+	defer release()
 	// Deflate shrinks by 1032 at most. The decoder takes memory for all pixels
 	// before it sees that they aren't there.
 	if bits := pngBits(encoded) * head.Width * head.Height; bits/8/1032 > len(encoded) {
@@ -74,9 +76,11 @@ func decodeGIF(encoded []byte, background string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSize(head.Width, head.Height); err != nil {
+	release, err := reserve(head.Width, head.Height)
+	if err != nil {
 		return nil, err
 	}
+	defer release()
 	decoded, err := gif.Decode(bytes.NewReader(encoded))
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package imaging
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/davidbyttow/govips/v2/vips"
+	"golang.org/x/image/bmp"
 )
 
 var startVips = sync.OnceFunc(func() {
@@ -33,6 +35,11 @@ func decodeVips(encoded []byte, background string) (*Image, error) {
 	default:
 		return nil, fmt.Errorf("not a JPEG, PNG, WebP, GIF, TIFF, BMP, AVIF or HEIF file (it begins with % x)", encoded[:min(len(encoded), 8)])
 	}
+	if kind == vips.ImageTypeBMP {
+		if err := checkBMP(encoded); err != nil {
+			return nil, err
+		}
+	}
 	params := vips.NewImportParams()
 	params.FailOnError.Set(true) // a truncated file is an error, not a grey area
 	ref, err := vips.LoadImageFromBuffer(encoded, params)
@@ -40,9 +47,11 @@ func decodeVips(encoded []byte, background string) (*Image, error) {
 		return nil, vipsError(kind, err)
 	}
 	defer ref.Close()
-	if err := checkSize(ref.Width(), ref.Height()); err != nil {
+	release, err := reserve(ref.Width(), ref.Height())
+	if err != nil {
 		return nil, err
 	}
+	defer release()
 	if err := toRGB(ref, background); err != nil {
 		return nil, vipsError(kind, err)
 	}
@@ -58,6 +67,22 @@ func decodeVips(encoded []byte, background string) (*Image, error) {
 		return nil, err
 	}
 	return img, nil
+}
+
+// checkBMP looks at the header: govips takes memory for all pixels before it
+// sees that they aren't there.
+func checkBMP(encoded []byte) error {
+	head, err := bmp.DecodeConfig(bytes.NewReader(encoded))
+	if err != nil {
+		return fmt.Errorf("bmp: %w", err)
+	}
+	if err := checkSize(head.Width, head.Height); err != nil {
+		return err
+	}
+	if head.Width*head.Height > 8*len(encoded) { // a bit a pixel at least, as runs aren't read
+		return fmt.Errorf("bmp: cut short: %d bytes can't hold %d×%d pixels", len(encoded), head.Width, head.Height)
+	}
+	return nil
 }
 
 // toRGB leaves 1 or 3 bands of 8 bits, or 4 of CMYK.

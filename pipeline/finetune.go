@@ -88,12 +88,20 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 		return nil
 	}
 	r.worked = true
-	if wasDone(dir) {
-		slog.Warn("settings or data changed, so what was finetuned is replaced; --set name=… keeps both", "method", m, "seed", seed)
+	aside, err := setAside(dir, inputs)
+	if err != nil {
+		return err
+	}
+	if aside != "" {
+		slog.Warn("settings or data changed, so what was finetuned with the former ones is set aside; with them it comes back, and --set name=… keeps both",
+			"method", m, "seed", seed, "folder", aside)
 	}
 	// Results of the weights that were here are none of those to come.
 	if err := os.RemoveAll(r.of("eval", m, seed)); err != nil {
 		return err
+	}
+	if done(dir, inputs) { // brought back
+		return nil
 	}
 	if err := restart(dir, inputs); err != nil {
 		return err
@@ -145,6 +153,9 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 	result, err := finetune.Run(ctx, model, given, o)
 	if err != nil {
 		return err
+	}
+	if result.Skipped > 0 {
+		slog.Warn("steps whose loss or gradient was not finite were skipped", "method", m, "seed", seed, "count", result.Skipped)
 	}
 	for what, broken := range map[string]int{"finetune images": result.Broken.Count, "pool pairs": result.BrokenPairs.Count} {
 		if broken > 0 {

@@ -7,6 +7,7 @@
 //	runs/features/<hash>/                           of the pool and other sets, shared by runs
 //	runs/<name>/anchors/captions.jsonl, pairs.parquet
 //	runs/<name>/train/<method>/seed-<s>/            metrics.jsonl, checkpoints/, model/
+//	runs/<name>/train/<method>/before-seed-<s>-…/   the last one of other settings or data
 //	runs/<name>/eval/<method>/seed-<s>/             a JSON file a suite, drift.json, wise-<alpha>/
 //	runs/<name>/report.html, results.json, results.csv
 package pipeline
@@ -31,7 +32,6 @@ import (
 	"arf/train"
 
 	"github.com/goccy/go-yaml"
-	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
 )
 
@@ -107,16 +107,11 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 	if err := checkFolder(r.dir); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(r.dir, 0o755); err != nil {
-		return fmt.Errorf("make the run folder: %w", err)
+	unlock, err := train.Lock(r.dir, "give this run another name (--set name=…)")
+	if err != nil {
+		return fmt.Errorf("run folder: %w", err)
 	}
-	lock := flock.New(filepath.Join(r.dir, ".lock"))
-	if free, err := lock.TryLock(); err != nil {
-		return fmt.Errorf("lock the run folder %s: %w", r.dir, err)
-	} else if !free {
-		return fmt.Errorf("run folder %s is in use by another arf; wait for it, or give this run another name (--set name=…)", r.dir)
-	}
-	defer func() { _ = lock.Unlock() }()
+	defer unlock()
 	if r.modelHash, err = clip.Hash(r.model); err != nil {
 		return fmt.Errorf("model: %w", err)
 	}
@@ -201,11 +196,24 @@ func (r *run) begin() error {
 		if old.FinetuneSeconds != nil {
 			r.info.FinetuneSeconds = old.FinetuneSeconds
 		}
+		warnChanged(old.Data, r.data.parts)
 	} else if !errors.Is(err, os.ErrNotExist) {
 		slog.Warn("run.json can't be read and is written anew", "error", err)
 	}
 	r.info.Source, r.info.Data = r.data.source, r.data.parts
 	return report.WriteInfo(r.dir, r.info)
+}
+
+// warnChanged tells which data are not what they were when the run was last
+// worked on.
+func warnChanged(before, now []report.DataInfo) {
+	for _, part := range now {
+		i := slices.IndexFunc(before, func(b report.DataInfo) bool { return b.Role == part.Role && b.Path == part.Path })
+		if i >= 0 && before[i].SHA256 != "" && before[i].SHA256 != part.SHA256 {
+			slog.Warn("the data changed since this run was last worked on, so what depends on them is done anew",
+				"data", part.Role, "path", part.Path, "images", part.Images, "before", before[i].Images)
+		}
+	}
 }
 
 func (r *run) finish() error {

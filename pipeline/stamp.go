@@ -55,13 +55,19 @@ func finished(dir, hash string) error {
 	return nil
 }
 
+// begunFile has the hash of what a step in its folder is made from.
+const begunFile = ".begun"
+
+func begunFrom(dir string) string {
+	old, _ := os.ReadFile(filepath.Join(dir, begunFile))
+	return string(old)
+}
+
 // restart makes dir ready for a step whose inputs changed: what an earlier one
 // left is removed rather than mixed in. A step that was interrupted with these
 // inputs goes on.
 func restart(dir, hash string) error {
-	const begun = ".begun"
-	path := filepath.Join(dir, begun)
-	if old, err := os.ReadFile(path); err == nil && string(old) == hash {
+	if begunFrom(dir) == hash {
 		return nil
 	}
 	if err := os.RemoveAll(dir); err != nil {
@@ -70,7 +76,57 @@ func restart(dir, hash string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, []byte(hash), 0o644)
+	return renameio.WriteFile(filepath.Join(dir, begunFile), []byte(hash), 0o644)
+}
+
+// setAside moves what was begun in dir from other inputs out of the way, into
+// before-<dir>-<hash> beside it, and brings back what was begun from these and
+// set aside before. aside is where it went, "" if nowhere. The last one of dir
+// is kept. Each move is one rename, so that a killed program loses nothing.
+func setAside(dir, hash string) (aside string, err error) {
+	of := func(hash string) string {
+		const digits = 12
+		return filepath.Join(filepath.Dir(dir), "before-"+filepath.Base(dir)+"-"+hash[:min(digits, len(hash))])
+	}
+	kept, err := filepath.Glob(of("*"))
+	if err != nil {
+		return "", err
+	}
+	old := begunFrom(dir)
+	if old == hash {
+		return "", nil
+	}
+	if worthKeeping(dir) {
+		aside = of(old)
+		if err := os.RemoveAll(aside); err != nil {
+			return "", err
+		}
+		if err := os.Rename(dir, aside); err != nil {
+			return "", err
+		}
+	}
+	if begunFrom(of(hash)) == hash {
+		if err := os.RemoveAll(dir); err != nil {
+			return aside, err
+		}
+		if err := os.Rename(of(hash), dir); err != nil {
+			return aside, err
+		}
+	}
+	for _, k := range kept {
+		if k != aside && aside != "" {
+			if err := os.RemoveAll(k); err != nil {
+				return aside, err
+			}
+		}
+	}
+	return aside, nil
+}
+
+// worthKeeping tells whether a training has come to a checkpoint or its end.
+func worthKeeping(dir string) bool {
+	checkpoints, _ := filepath.Glob(filepath.Join(dir, "checkpoints", "step-*"))
+	return begunFrom(dir) != "" && (wasDone(dir) || len(checkpoints) > 0)
 }
 
 func hash(parts ...any) string { return config.Hash(parts) }

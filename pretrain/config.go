@@ -1,6 +1,7 @@
 package pretrain
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,7 @@ import (
 	"arf/corpus"
 	"arf/dataset"
 	"arf/imaging"
+	"arf/index"
 	"arf/nn"
 )
 
@@ -90,17 +92,22 @@ func ReadConfig(path string) (Config, error) {
 
 // Hash identifies a run, which only the same config and the same pairs may
 // resume: the config but for the number of steps and what changes no weight,
-// and for pairs of the icon corpus the hash that its manifest has of them.
-func (c Config) Hash() (string, error) {
+// and the content of the pairs; of the icon corpus the hash that its manifest
+// has of them.
+func (c Config) Hash(ctx context.Context, pairs dataset.Dataset) (string, error) {
 	c.Train.Steps, c.Train.ValidateEvery, c.Train.CheckpointEvery, c.Train.CacheMiB = 0, 0, 0, 0
 	manifest, err := corpus.LoadManifest(filepath.Dir(c.Data.Path))
-	if errors.Is(err, fs.ErrNotExist) {
-		return config.Hash(c), nil
+	if err == nil {
+		return config.Hash([]any{c, manifest.Parts[filepath.Base(c.Data.Path)].SHA256}), nil
 	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	content, err := index.Fingerprint(ctx, pairs)
 	if err != nil {
 		return "", err
 	}
-	return config.Hash([]any{c, manifest.Parts[filepath.Base(c.Data.Path)].SHA256}), nil
+	return config.Hash([]any{c, content}), nil
 }
 
 // clipConfig completes the sizes as CLIP's models have them: MLPs four times

@@ -1,6 +1,7 @@
 package pretrain
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -10,9 +11,10 @@ func TestHashIsOfTheConfigAndThePairs(t *testing.T) {
 	dir := t.TempDir()
 	c := smallConfig(true)
 	c.Data.Path = filepath.Join(dir, "pretrain")
+	pairs := makeShapes(t)
 	hash := func() string {
 		t.Helper()
-		h, err := c.Hash()
+		h, err := c.Hash(context.Background(), pairs)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -25,6 +27,18 @@ func TestHashIsOfTheConfigAndThePairs(t *testing.T) {
 		}
 	}
 	other := hash()
+	pairs[3].Text = "changed"
+	if hash() == other {
+		t.Error("other texts have the same hash")
+	}
+	pairs[3].Text = pairs[3].Texts[0]
+	if hash() != other {
+		t.Error("the same pairs have another hash")
+	}
+	pairs[3].Image = pairs[4].Image
+	if hash() == other {
+		t.Error("other images have the same hash")
+	}
 	manifest(`{"parts": {"pretrain": {"sha256": "a"}, "pool": {"sha256": "x"}}}`)
 	first := hash()
 	if first == other {
@@ -48,7 +62,7 @@ func TestHashIsOfTheConfigAndThePairs(t *testing.T) {
 		t.Error("another config has the same hash")
 	}
 	manifest(`{`)
-	if _, err := c.Hash(); err == nil {
+	if _, err := c.Hash(context.Background(), pairs); err == nil {
 		t.Error("a damaged manifest is taken")
 	}
 }

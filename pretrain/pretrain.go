@@ -89,6 +89,8 @@ type task struct {
 	pairs   dataset.Dataset
 	trained trained
 	batches <-chan result
+	last    *dataset.Batch  // of the last step, for SaveBatch
+	texts   []string        // its texts
 	ctx     context.Context // of the data, for measurements
 }
 
@@ -134,7 +136,10 @@ func (t *task) Step(step int) (loss train.Loss, err error) {
 	if !ok || len(batch.Samples) < 2 {
 		return loss, fmt.Errorf("step %d: the data ended", step+1)
 	}
-	defer batch.Release()
+	if t.last != nil {
+		t.last.Release()
+	}
+	t.last = batch
 	m, b := t.trained.Model, len(batch.Samples)
 	rng := rand.New(rand.NewPCG(t.o.Seed, uint64(step)))
 	texts := make([]string, b)
@@ -144,6 +149,7 @@ func (t *task) Step(step int) (loss train.Loss, err error) {
 			texts[i] = s.Texts[1+rng.IntN(len(s.Texts)-1)]
 		}
 	}
+	t.texts = texts
 	ids := m.Tokenize(texts)
 	var embedding, textFeatures *torch.Tensor
 	torch.Autocast(t.o.Device, t.o.Precision, func() {
@@ -166,6 +172,18 @@ func (t *task) Step(step int) (loss train.Loss, err error) {
 		loss.Measured = map[string]float64{"held_out_top1": h.Top1, "held_out_top5": h.Top5}
 	}
 	return loss, nil
+}
+
+// SaveBatch writes the last step's images and texts.
+func (t *task) SaveBatch(dir string) error {
+	if t.last == nil {
+		return nil
+	}
+	out := train.SavedBatch{Step: t.last.Step + 1}
+	for i, s := range t.last.Samples {
+		out.Samples = append(out.Samples, train.SavedItem{Key: s.Key, Number: t.last.Index[i], Texts: t.texts[i : i+1]})
+	}
+	return out.Write(dir, t.last.Pixels, t.trained.Preprocess.ImageSize)
 }
 
 func (t *task) wordWeight(step int) float64 {

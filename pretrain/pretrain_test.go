@@ -3,6 +3,7 @@ package pretrain
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"image"
@@ -15,9 +16,11 @@ import (
 	"strings"
 	"testing"
 
+	"arf/checkpoint"
 	"arf/dataset"
 	"arf/nn"
 	"arf/torch"
+	"arf/train"
 )
 
 // shapes are pictures of coloured bars, each with the text that says which.
@@ -244,5 +247,50 @@ func TestValidationIsRecordedAndChangesNothing(t *testing.T) {
 	}
 	if !slices.Equal(weights[0], weights[2]) {
 		t.Error("measuring changed the weights")
+	}
+}
+
+// A pretraining that diverges leaves the batch that ended it.
+func TestTheOffendingBatchIsSaved(t *testing.T) {
+	pairs := makeShapes(t)
+	dir := t.TempDir()
+	m, err := NewModel(smallConfig(false), pairs, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options(dir, torch.Float32)
+	o.Steps = 30
+	o.Progress = func(s train.Metrics) {
+		if s.Step == 2 {
+			torch.NoGrad(func() { m.VisualProjection.Weight.Fill_(3e38) })
+		}
+	}
+	err = Run(context.Background(), m, pairs, o)
+	where := filepath.Join(dir, "nonfinite", "step-12")
+	if err == nil || !strings.Contains(err.Error(), where) {
+		t.Fatalf("got %v, want one that names %s", err, where)
+	}
+	data, err := os.ReadFile(filepath.Join(where, "batch.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var saved train.SavedBatch
+	if err := json.Unmarshal(data, &saved); err != nil {
+		t.Fatal(err)
+	}
+	if saved.Step != 12 || len(saved.Samples) != 16 {
+		t.Fatalf("saved %+v", saved)
+	}
+	for _, s := range saved.Samples {
+		if p := pairs[s.Number]; s.Key != p.Key || len(s.Texts) != 1 || !slices.Contains(p.Texts, s.Texts[0]) {
+			t.Errorf("saved %+v, the pair is %q", s, p.Texts)
+		}
+	}
+	tensors, _, err := checkpoint.ReadSafetensors(filepath.Join(where, "batch.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := tensors["pixels"]; !slices.Equal(p.Shape, []int{16, 32, 32, 3}) || bytes.Count(p.Data, p.Data[:1]) == len(p.Data) {
+		t.Errorf("pixels of shape %v, or all the same", p.Shape)
 	}
 }

@@ -77,7 +77,7 @@ func (m *sentencePiece) normalize(s string) string {
 	var b strings.Builder
 	b.Grow(len(s) + 16)
 	space := m.trimSpaces // the last one was a space
-	for len(s) > 0 {
+	for len(s) > 0 && b.Len() < maxText {
 		part, n := m.replace(s)
 		s = s[n:]
 		if space {

@@ -36,8 +36,17 @@ type addedToken struct {
 	Special    bool   `json:"special"`
 }
 
-// maxID bounds the vocabulary that a file can make us allocate.
-const maxID = 1 << 22
+const (
+	// maxID bounds the vocabulary that a file can make us allocate.
+	maxID = 1 << 22
+	// maxToken bounds the bytes of an added token, maxReplace those that a
+	// normalizer puts in place of others. maxNested and maxSteps bound its
+	// sequences; SigLIP 2's has one of two steps.
+	maxToken   = 1 << 10
+	maxReplace = 64
+	maxNested  = 8
+	maxSteps   = 64
+)
 
 // parse builds the pipeline of a tokenizer.json. What it doesn't know is an
 // error: ids that are almost right make a model silently worse.
@@ -48,7 +57,7 @@ func parse(content []byte, n names) (*tokenizer, error) {
 	}
 	t := &tokenizer{special: map[string]int32{}, hidden: map[int32]bool{}}
 	var err error
-	if t.normalize, err = parseNormalizer(file.Normalizer); err != nil {
+	if t.normalize, err = parseNormalizer(file.Normalizer, 0); err != nil {
 		return nil, fmt.Errorf("normalizer: %w", err)
 	}
 	vocab, err := parseModel(t, file.Model)
@@ -82,8 +91,15 @@ func parse(content []byte, n names) (*tokenizer, error) {
 		if a.Special {
 			t.hidden[a.ID] = true
 		}
+		if len(a.Content) > maxToken {
+			return nil, fmt.Errorf("added_tokens: %.40q… has %d bytes; at most %d are supported", a.Content, len(a.Content), maxToken)
+		}
 		if a.Normalized {
-			if s := t.normalize(a.Content); s != "" {
+			s := t.normalize(a.Content)
+			if len(s) > maxToken {
+				return nil, fmt.Errorf("added_tokens: %.40q has %d bytes after normalization; at most %d are supported", a.Content, len(s), maxToken)
+			}
+			if s != "" {
 				t.normalized = append(t.normalized, specialToken{s, a.ID})
 			}
 		} else {
@@ -277,7 +293,8 @@ type pattern struct {
 	Regex  *string `json:"Regex"`
 }
 
-func parseNormalizer(raw json.RawMessage) (func(string) string, error) {
+// parseNormalizer reads a step, or a sequence of them within depth others.
+func parseNormalizer(raw json.RawMessage, depth int) (func(string) string, error) {
 	if absent(raw) {
 		return func(s string) string { return s }, nil
 	}
@@ -312,6 +329,9 @@ func parseNormalizer(raw json.RawMessage) (func(string) string, error) {
 	case "NFKD":
 		return norm.NFKD.String, nil
 	case "Replace":
+		if len(n.Content) > maxReplace {
+			return nil, fmt.Errorf("Replace by %d bytes; at most %d are supported", len(n.Content), maxReplace)
+		}
 		switch {
 		case n.Pattern.String != nil && *n.Pattern.String != "":
 			return func(s string) string { return strings.ReplaceAll(s, *n.Pattern.String, n.Content) }, nil
@@ -320,9 +340,12 @@ func parseNormalizer(raw json.RawMessage) (func(string) string, error) {
 		}
 		return nil, errors.New("Replace with a pattern other than a text or `\\s+` isn't supported")
 	case "Sequence":
+		if depth == maxNested || len(n.Normalizers) > maxSteps {
+			return nil, fmt.Errorf("Sequence of %d steps within %d others; at most %d within %d are supported", len(n.Normalizers), depth, maxSteps, maxNested-1)
+		}
 		var steps []func(string) string
 		for _, raw := range n.Normalizers {
-			step, err := parseNormalizer(raw)
+			step, err := parseNormalizer(raw, depth+1)
 			if err != nil {
 				return nil, err
 			}
@@ -330,7 +353,7 @@ func parseNormalizer(raw json.RawMessage) (func(string) string, error) {
 		}
 		return func(s string) string {
 			for _, step := range steps {
-				s = step(s)
+				s = cut(step(s))
 			}
 			return s
 		}, nil

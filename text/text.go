@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 )
 
 // Tokenizer is safe for concurrent use.
@@ -100,7 +101,25 @@ type specialToken struct {
 	id   int32
 }
 
+// maxText bounds the bytes of a text that are looked at, before and after each
+// step of normalization: a context has a few hundred, a file from the web or a
+// normalizer that makes much of little may have gigabytes.
+const maxText = 1 << 20
+
+// cut shortens s to maxText, between two characters.
+func cut(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	end := maxText
+	for end > maxText-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+		end--
+	}
+	return s[:end]
+}
+
 func (t *tokenizer) Encode(s string) []int32 {
+	s = cut(s)
 	ids := make([]int32, 0, min(t.context, 2+len(s)/2+1))
 	if t.bos >= 0 {
 		ids = append(ids, t.bos)

@@ -1,17 +1,20 @@
 package train
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"arf/checkpoint"
 	"arf/nn"
@@ -26,14 +29,29 @@ const (
 	stateFile     = "state.json"
 	// partialSuffix marks what a killed run was writing.
 	partialSuffix = ".partial"
+	// keepDefault checkpoints let a run fall back when the newest is damaged.
+	keepDefault = 2
 )
 
-// state is a checkpoint's state.json, written last.
+// state is a checkpoint's state.json, written last. Schedule, order of the data
+// and every random draw are functions of the step.
 type state struct {
 	Step    int               `json:"step"`
 	Updates int               `json:"updates"` // steps less those skipped
 	Hash    string            `json:"hash"`    // of what the run was started with; see Options.Hash
-	SHA256  map[string]string `json:"sha256"`
+	SHA256  map[string]string `json:"sha256"`  // of the other files
+	// Sum is of the fields above; checkpoints of earlier versions have none.
+	Sum string `json:"state_sha256,omitempty"`
+}
+
+func (s state) sum() string {
+	s.Sum = ""
+	data, err := json.Marshal(s) // maps are written in order
+	if err != nil {
+		panic(err) // texts and numbers always encode
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
 }
 
 func stepDir(dir string, step int) string { return filepath.Join(dir, fmt.Sprintf("step-%d", step)) }
@@ -75,6 +93,7 @@ func save(dir string, step int, hash string, params []nn.Param, opt *torch.AdamW
 		}
 		s.SHA256[file] = sum
 	}
+	s.Sum = s.sum()
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return err
@@ -85,10 +104,31 @@ func save(dir string, step int, hash string, params []nn.Param, opt *torch.AdamW
 	if err := os.RemoveAll(final); err != nil {
 		return err
 	}
+	// Synced in this order, a machine that loses power has the new checkpoint or
+	// those before.
+	if err := syncFolder(partial); err != nil {
+		return err
+	}
 	if err := os.Rename(partial, final); err != nil {
 		return err
 	}
-	return prune(dir, step, max(keep, 1))
+	if err := syncFolder(dir); err != nil {
+		return err
+	}
+	return prune(dir, step, cmp.Or(keep, keepDefault))
+}
+
+// syncFolder has the names in a folder reach the disk.
+func syncFolder(dir string) error {
+	folder, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	if err := folder.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.EINVAL) {
+		return err // some network file systems can't
+	}
+	return nil
 }
 
 // prune keeps the newest checkpoints up to step. Those of later steps are
@@ -160,6 +200,12 @@ func restoreFrom(path, hash string, model any, opt *torch.AdamW, names [][]strin
 	if err := json.Unmarshal(data, &s); err != nil {
 		return fmt.Errorf("%s: %w", stateFile, err)
 	}
+	if s.Sum != "" && s.Sum != s.sum() {
+		return fmt.Errorf("%s: checksum does not match", stateFile)
+	}
+	if filepath.Base(path) != filepath.Base(stepDir("", s.Step)) || s.Updates < 0 || s.Updates > s.Step {
+		return fmt.Errorf("%s: it is of step %d with %d updates", stateFile, s.Step, s.Updates)
+	}
 	if s.Hash != hash {
 		return fmt.Errorf("%s was made with another config or other data (%w); use another run folder, or delete it to start again", path, errDifferentRun)
 	}
@@ -216,10 +262,14 @@ func restoreMoments(moments checkpoint.Tensors, updates int, opt *torch.AdamW, n
 }
 
 func digest(path string) (string, error) {
-	data, err := os.ReadFile(path)
+	file, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:]), nil
+	defer file.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }

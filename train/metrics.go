@@ -1,9 +1,9 @@
 package train
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -24,6 +24,7 @@ type Metrics struct {
 	SamplesPerSecond float64            `json:"samples_per_second"`
 	PeakMemoryBytes  int64              `json:"peak_memory_bytes"`
 	Skipped          bool               `json:"skipped,omitempty"` // gradient not finite, weights left alone
+	Cause            string             `json:"cause,omitempty"`   // what wasn't finite: a loss_<term>, or a parameter's gradient
 	Time             time.Time          `json:"time"`
 }
 
@@ -52,18 +53,9 @@ func (m Metrics) MarshalJSON() ([]byte, error) {
 func openMetrics(path string, step int) (*os.File, error) {
 	var kept []byte
 	if file, err := os.Open(path); err == nil {
-		scanner := bufio.NewScanner(file)
-		scanner.Buffer(nil, 1<<20)
-		for scanner.Scan() {
-			var line struct {
-				Step int `json:"step"`
-			}
-			if json.Unmarshal(scanner.Bytes(), &line) == nil && line.Step > 0 && line.Step <= step {
-				kept = append(append(kept, scanner.Bytes()...), '\n')
-			}
-		}
+		kept, err = linesUpTo(file, step)
 		file.Close()
-		if err := scanner.Err(); err != nil {
+		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
 	} else if !os.IsNotExist(err) {
@@ -76,4 +68,20 @@ func openMetrics(path string, step int) (*os.File, error) {
 		return nil, fmt.Errorf("write %s: %w", path, err)
 	}
 	return os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0o644)
+}
+
+// linesUpTo gives the lines of steps up to step; what isn't a line is left out.
+func linesUpTo(log io.Reader, step int) (kept []byte, err error) {
+	for data, err := range lines(log) {
+		if err != nil {
+			return nil, err
+		}
+		var line struct {
+			Step int `json:"step"`
+		}
+		if json.Unmarshal(data, &line) == nil && line.Step > 0 && line.Step <= step {
+			kept = append(append(kept, data...), '\n')
+		}
+	}
+	return kept, nil
 }

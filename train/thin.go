@@ -1,7 +1,6 @@
 package train
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -20,24 +19,22 @@ func ThinMetrics(from, to string, every int) error {
 	}
 	defer file.Close()
 	var kept, last []byte
-	scanner := bufio.NewScanner(file)
-	scanner.Buffer(nil, 1<<20)
-	for scanner.Scan() {
+	for data, err := range lines(file) {
+		if err != nil {
+			return fmt.Errorf("training log: read %s: %w", from, err)
+		}
 		var line struct {
 			Step int `json:"step"`
 		}
-		if json.Unmarshal(scanner.Bytes(), &line) != nil {
+		if json.Unmarshal(data, &line) != nil {
 			continue
 		}
 		last = nil
-		if line.Step%every == 0 || bytes.Contains(scanner.Bytes(), []byte(`"held_out`)) {
-			kept = append(append(kept, scanner.Bytes()...), '\n')
+		if line.Step%every == 0 || bytes.Contains(data, []byte(`"held_out`)) {
+			kept = append(append(kept, data...), '\n')
 		} else {
-			last = append(last, scanner.Bytes()...)
+			last = append(last, data...)
 		}
-	}
-	if err := scanner.Err(); err != nil {
-		return fmt.Errorf("training log: read %s: %w", from, err)
 	}
 	if last != nil {
 		kept = append(append(kept, last...), '\n')

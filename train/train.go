@@ -51,7 +51,7 @@ type Options struct {
 	WeightDecay     float64
 	GradClip        float64 // largest gradient norm; 0 = no clipping
 	CheckpointEvery int     // steps; 0 = at the end and on interruption only
-	KeepCheckpoints int     // 0 means 1
+	KeepCheckpoints int     // 0 = 2
 	StopAfter       int     // ends after that many steps as an interruption would; 0 = never
 	// Hash identifies config and data; a checkpoint with another one is refused.
 	Hash     string
@@ -80,11 +80,16 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 	checkpoints := filepath.Join(o.Dir, "checkpoints")
 	start := 0
 	if o.Dir != "" {
+		unlock, err := Lock(o.Dir, "use another folder")
+		if err != nil {
+			return err
+		}
+		defer unlock()
 		if start, err = restore(checkpoints, o.Hash, task.Trained(), opt, names); err != nil {
 			return err
 		}
 	}
-	write := func(Metrics) error { return nil }
+	write, sync := func(Metrics) error { return nil }, func() error { return nil }
 	if o.Dir != "" {
 		file, err := openMetrics(filepath.Join(o.Dir, "metrics.jsonl"), start)
 		if err != nil {
@@ -92,13 +97,21 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		}
 		defer file.Close()
 		encoder := json.NewEncoder(file)
-		write = func(m Metrics) error { return encoder.Encode(m) }
+		write, sync = func(m Metrics) error { return encoder.Encode(m) }, file.Sync
 	}
 	keep := func(step int) error {
 		if o.Dir == "" {
 			return nil
 		}
-		return save(checkpoints, step, o.Hash, params, opt, names, o.KeepCheckpoints)
+		// The log of a step that is saved reaches the disk before it.
+		if err := sync(); err != nil {
+			return fmt.Errorf("write metrics of step %d: %w", step, err)
+		}
+		err := save(checkpoints, step, o.Hash, params, opt, names, o.KeepCheckpoints)
+		if left := listSteps(checkpoints); err != nil && len(left) > 0 {
+			err = fmt.Errorf("%w; the checkpoint of step %d is kept, and the same command goes on from there", err, left[0])
+		}
+		return err
 	}
 	if start >= o.Schedule.Steps {
 		return nil
@@ -131,7 +144,7 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 	}
 	skipped, warned := 0, false
 	for step := start; step < o.Schedule.Steps; step++ {
-		m, err := oneStep(task, opt, trained, o, step)
+		m, err := oneStep(task, opt, params, trained, o, step)
 		if err != nil && ctx.Err() != nil {
 			// The task's data ended with ctx, before the weights moved.
 			if step > start {
@@ -149,13 +162,28 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		}
 		if m.Skipped && !warned {
 			warned = true
-			slog.Warn("the loss or its gradient is not finite, so the step was skipped; if more are, lower train.lr or set precision to fp32", "step", step+1)
+			slog.Warn("the loss or its gradient is not finite, so the step was skipped; if more are, lower train.lr or set precision to fp32",
+				"step", step+1, "not finite", m.Cause)
 		}
 		if skipped >= maxSkipped {
-			return fmt.Errorf("step %d: the gradient was not finite %d times in a row; lower train.lr or set precision to fp32", step+1, skipped)
+			err := fmt.Errorf("step %d: the gradient was not finite %d times in a row, now the %s; lower train.lr or set precision to fp32", step+1, skipped, m.Cause)
+			if o.Dir == "" {
+				return err
+			}
+			if dir, also := saveNonFinite(o.Dir, step+1, params, task); also != nil {
+				err = fmt.Errorf("%w; %w", err, also)
+			} else {
+				err = fmt.Errorf("%w; the step's weights and batch are in %s", err, dir)
+			}
+			return err
 		}
 		if err := write(m); err != nil {
-			return fmt.Errorf("write metrics of step %d: %w", step+1, err)
+			// The steps since the last checkpoint may still find room.
+			err = fmt.Errorf("write metrics of step %d: %w", step+1, err)
+			if also := keep(step + 1); also != nil {
+				err = fmt.Errorf("%w; %w", err, also)
+			}
+			return err
 		}
 		if o.Progress != nil {
 			o.Progress(m)
@@ -203,9 +231,10 @@ func diverged(params []nn.Param, steps, skipped, taken int) error {
 	return nil
 }
 
-func oneStep(task Task, opt *torch.AdamW, trained []*torch.Tensor, o Options, step int) (m Metrics, err error) {
+func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Tensor, o Options, step int) (m Metrics, err error) {
 	began := time.Now()
 	torch.Scope(func() {
+		statistics := copyBuffers(params)
 		var loss Loss
 		if loss, err = task.Step(step); err != nil {
 			return
@@ -220,8 +249,9 @@ func oneStep(task Task, opt *torch.AdamW, trained []*torch.Tensor, o Options, st
 			m.LogitScale = math.Exp(loss.LogitScale.Item())
 		}
 		m.GradNorm = torch.GradNorm(trained)
-		if sum := m.GradNorm + m.Loss; math.IsNaN(sum) || math.IsInf(sum, 0) {
-			m.Skipped = true
+		if !finite(m.GradNorm + m.Loss) {
+			m.Skipped, m.Cause = true, cause(loss, params)
+			statistics.restore()
 			for _, p := range trained {
 				p.SetGrad(nil)
 			}
@@ -238,6 +268,8 @@ func oneStep(task Task, opt *torch.AdamW, trained []*torch.Tensor, o Options, st
 	m.PeakMemoryBytes, m.Time = peakMemory(o.Device), time.Now().UTC()
 	return m, err
 }
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
 
 // optimizer groups the trained parameters by decay; names has each group's.
 func optimizer(params []nn.Param, o Options) (*torch.AdamW, [][]string) {

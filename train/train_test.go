@@ -15,8 +15,11 @@ import (
 	"strings"
 	"testing"
 
+	"arf/checkpoint"
 	"arf/nn"
 	"arf/torch"
+
+	"golang.org/x/sys/unix"
 )
 
 // regression learns y = tanh(x·Aᵀ) with a perceptron; the data of a step are a
@@ -310,9 +313,13 @@ func TestNonFiniteGradientsAreSkipped(t *testing.T) {
 		t.Errorf("%d updates, want 6", task.updates)
 	}
 	for i, m := range metrics(t, dir) {
-		if skipped := m["skipped"] == true; skipped != task.broken[i] {
-			t.Errorf("step %d: skipped is %v", i+1, skipped)
+		if skipped := m["skipped"] == true; skipped != task.broken[i] || skipped != (m["cause"] == "loss_class") {
+			t.Errorf("step %d: skipped is %v, because of %v", i+1, skipped, m["cause"])
 		}
+	}
+	// Their forward pass moved no running statistic either.
+	if got := task.model.Seen.Item(); got != 6 {
+		t.Errorf("the statistics saw %g steps, want 6", got)
 	}
 	for _, p := range nn.Params(task.model) {
 		if !p.Tensor.AllFinite() {
@@ -331,9 +338,74 @@ func TestGradientsThatStayInfiniteEndTheRun(t *testing.T) {
 		task.broken[step] = step >= 2
 	}
 	err := Run(context.Background(), task, options("", 40))
-	if err == nil || !strings.Contains(err.Error(), "step 12:") || !strings.Contains(err.Error(), "10 times in a row") {
+	if err == nil || !strings.Contains(err.Error(), "step 12:") || !strings.Contains(err.Error(), "10 times in a row") || !strings.Contains(err.Error(), "loss_class") {
 		t.Errorf("got %v", err)
 	}
+	// In a folder, what ended it is kept: the weights of the last good step, and the batch.
+	two := options("", 40)
+	two.StopAfter = 2
+	good := newRegression()
+	if err := Run(context.Background(), good, two); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	saver := savesBatch{newRegression()}
+	saver.broken = task.broken
+	dir := t.TempDir()
+	err = Run(context.Background(), saver, options(dir, 40))
+	where := filepath.Join(dir, "nonfinite", "step-12")
+	if err == nil || !strings.Contains(err.Error(), where) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v, want one that names %s", err, where)
+	}
+	wantFolders(t, where, "batch", "model.safetensors")
+	kept, _, err := checkpoint.ReadSafetensors(filepath.Join(where, "model.safetensors"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range nn.Params(good.model) {
+		if !bytes.Equal(kept[p.Name].Data, p.Tensor.Bytes()) {
+			t.Errorf("%s is not that of the last good step", p.Name)
+		}
+	}
+	// A batch that can't be saved doesn't hide why.
+	failing := failsToSave{newRegression()}
+	failing.broken = task.broken
+	err = Run(context.Background(), failing, options(t.TempDir(), 40))
+	if err == nil || !strings.Contains(err.Error(), "10 times in a row") || !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("got %v", err)
+	}
+}
+
+type savesBatch struct{ *regression }
+
+func (savesBatch) SaveBatch(dir string) error {
+	return os.WriteFile(filepath.Join(dir, "batch"), []byte("x"), 0o644)
+}
+
+type failsToSave struct{ *regression }
+
+func (failsToSave) SaveBatch(string) error { return fs.ErrPermission }
+
+// A gradient may overflow where the loss doesn't: the parameter is named.
+func TestTheCauseOfASkippedStep(t *testing.T) {
+	dir := t.TempDir()
+	task := newRegression()
+	o := options(dir, 1)
+	overflow := overflows{task}
+	if err := Run(context.Background(), overflow, o); err == nil || !strings.Contains(err.Error(), "not finite") {
+		t.Fatalf("got %v", err)
+	}
+	if m := metrics(t, dir)[0]; m["cause"] != "gradient of first.weight" {
+		t.Errorf("the cause is %v", m["cause"])
+	}
+}
+
+// overflows has a loss of √0, whose derivative is infinite.
+type overflows struct{ *regression }
+
+func (o overflows) Step(int) (Loss, error) {
+	w := o.model.First.Weight
+	zero := w.Sub(w.Detach())
+	return Loss{Total: torch.Call("aten::sqrt", zero)[0].(*torch.Tensor).Sum(), Samples: 1}, nil
 }
 
 func TestADivergedEndIsNoResult(t *testing.T) {
@@ -443,10 +515,29 @@ func TestDamagedCheckpointsFallBack(t *testing.T) {
 		"none":               {func(*testing.T, string) {}, 9},
 		"bit of the model":   {func(t *testing.T, c string) { flip(t, filepath.Join(c, "step-9", modelFile)) }, 6},
 		"bit of the moments": {func(t *testing.T, c string) { flip(t, filepath.Join(c, "step-9", optimizerFile)) }, 6},
-		"no state":           {func(_ *testing.T, c string) { os.Remove(filepath.Join(c, "step-9", stateFile)) }, 6},
-		"cut state":          {func(_ *testing.T, c string) { os.Truncate(filepath.Join(c, "step-9", stateFile), 20) }, 6},
-		"no model":           {func(_ *testing.T, c string) { os.Remove(filepath.Join(c, "step-9", modelFile)) }, 6},
-		"cut model":          {func(_ *testing.T, c string) { os.Truncate(filepath.Join(c, "step-9", modelFile), 40) }, 6},
+		"bit of the state": {func(t *testing.T, c string) { // another number of updates
+			path := filepath.Join(c, "step-9", stateFile)
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed := bytes.Replace(data, []byte(`"updates": 9`), []byte(`"updates": 8`), 1)
+			if bytes.Equal(changed, data) {
+				t.Fatalf("no updates in %s", data)
+			}
+			if err := os.WriteFile(path, changed, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}, 6},
+		"of another step": {func(t *testing.T, c string) {
+			if err := errors.Join(os.RemoveAll(filepath.Join(c, "step-9")), os.CopyFS(filepath.Join(c, "step-9"), os.DirFS(filepath.Join(c, "step-6")))); err != nil {
+				t.Fatal(err)
+			}
+		}, 6},
+		"no state":  {func(_ *testing.T, c string) { os.Remove(filepath.Join(c, "step-9", stateFile)) }, 6},
+		"cut state": {func(_ *testing.T, c string) { os.Truncate(filepath.Join(c, "step-9", stateFile), 20) }, 6},
+		"no model":  {func(_ *testing.T, c string) { os.Remove(filepath.Join(c, "step-9", modelFile)) }, 6},
+		"cut model": {func(_ *testing.T, c string) { os.Truncate(filepath.Join(c, "step-9", modelFile), 40) }, 6},
 		"killed while saving": {func(_ *testing.T, c string) {
 			os.Rename(filepath.Join(c, "step-9"), filepath.Join(c, "step-9.partial"))
 		}, 6},
@@ -545,7 +636,7 @@ func TestFailedSaveKeepsTheCheckpointBefore(t *testing.T) {
 	if err := Run(context.Background(), task, o); err != nil {
 		t.Fatal(err)
 	}
-	wantFolders(t, filepath.Join(dir, "checkpoints"), "step-6")
+	wantFolders(t, filepath.Join(dir, "checkpoints"), "step-4", "step-6")
 
 	blocked := t.TempDir()
 	if err := os.WriteFile(filepath.Join(blocked, "checkpoints"), nil, 0o644); err != nil {
@@ -554,6 +645,61 @@ func TestFailedSaveKeepsTheCheckpointBefore(t *testing.T) {
 	var pathError *fs.PathError
 	if err := Run(context.Background(), newRegression(), options(blocked, 2)); !errors.As(err, &pathError) || !strings.Contains(err.Error(), "save checkpoint") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A full disk, played by a limit on the size of files: the error says what is
+// kept, nothing half written is left, and with room again the run goes on.
+func TestFullDiskKeepsTheCheckpointBefore(t *testing.T) {
+	want := uninterrupted(t, options("", 8), nil)
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &old); err != nil {
+		t.Fatal(err)
+	}
+	limit := func(bytes uint64) {
+		if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: bytes, Max: old.Max}); err != nil {
+			t.Error(err)
+		}
+	}
+	defer limit(old.Cur)
+	for name, test := range map[string]struct {
+		at   int // the last step whose metrics have room
+		room func(metrics int64) uint64
+		want string
+		left []string
+		from int
+	}{
+		"checkpoint":   {6, func(int64) uint64 { return 64 }, "step 4 is kept", []string{"step-2", "step-4"}, 4},
+		"metrics only": {5, func(size int64) uint64 { return uint64(size) }, "metrics of step 6", []string{"step-4", "step-6"}, 6},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			o := options(dir, 8)
+			o.CheckpointEvery = 2
+			o.Progress = func(m Metrics) { // after the step's line is written
+				if m.Step == test.at {
+					info, err := os.Stat(filepath.Join(dir, "metrics.jsonl"))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					limit(test.room(info.Size()))
+				}
+			}
+			err := Run(context.Background(), newRegression(), o)
+			limit(old.Cur)
+			if !errors.Is(err, unix.EFBIG) || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
+				t.Fatalf("got %v", err)
+			}
+			wantFolders(t, filepath.Join(dir, "checkpoints"), test.left...)
+			again := newRegression()
+			if err := Run(context.Background(), again, options(dir, 8)); err != nil {
+				t.Fatal(err)
+			}
+			if again.began[0] != test.from || again.weights() != want {
+				t.Errorf("went on from %d, or with other weights", again.began[0])
+			}
+		})
 	}
 }
 
@@ -567,6 +713,9 @@ func TestMetricsOfLaterStepsAreDropped(t *testing.T) {
 		"all kept":      {"{\"step\":1}\n{\"step\":2}\n", 2, "{\"step\":1}\n{\"step\":2}\n"},
 		"later dropped": {"{\"step\":1}\n{\"step\":2}\n{\"step\":3}\n", 1, "{\"step\":1}\n"},
 		"cut line":      {"{\"step\":1}\n{\"step\":2}\n{\"st", 5, "{\"step\":1}\n{\"step\":2}\n"},
+		"zeros":         {"{\"step\":1}\n{\"step\":2}\n" + strings.Repeat("\x00", 3<<20), 5, "{\"step\":1}\n{\"step\":2}\n"},
+		"zeros inside":  {"{\"step\":1}\n" + strings.Repeat("\x00", 3<<20) + "\n{\"step\":2}\n", 5, "{\"step\":1}\n{\"step\":2}\n"},
+		"no end":        {"{\"step\":1}\n{\"step\":2}", 5, "{\"step\":1}\n"},
 		"from nothing":  {"{\"step\":1}\n", 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -638,5 +787,49 @@ func BenchmarkStep(b *testing.B) {
 	b.ReportAllocs()
 	if err := Run(context.Background(), task, o); err != nil {
 		b.Fatal(err)
+	}
+}
+
+// The optimiser sees a gradient of at most that norm, in its direction.
+func TestGradientsAreClipped(t *testing.T) {
+	first := func(clip float64) (norm float64, moments []float64) {
+		dir := t.TempDir()
+		o := options(dir, 4)
+		o.GradClip, o.StopAfter = clip, 1
+		if err := Run(context.Background(), newRegression(), o); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		saved, _, err := checkpoint.ReadSafetensors(filepath.Join(dir, "checkpoints", "step-1", optimizerFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range saved.Names() {
+			if strings.HasPrefix(name, "m.") { // (1 − β1) · gradient after the first step
+				for _, x := range torch.To[float32](saved[name].ToTorch(torch.CPU)) {
+					moments = append(moments, float64(x)/(1-o.Beta1))
+				}
+			}
+		}
+		return metrics(t, dir)[0]["grad_norm"].(float64), moments
+	}
+	length := func(v []float64) float64 {
+		sum := 0.0
+		for _, x := range v {
+			sum += x * x
+		}
+		return math.Sqrt(sum)
+	}
+	norm, whole := first(0)
+	if norm == 0 || math.Abs(length(whole)-norm) > 1e-5*norm {
+		t.Fatalf("a gradient of norm %g, the metrics say %g", length(whole), norm)
+	}
+	told, clipped := first(norm / 4)
+	if told != norm || math.Abs(length(clipped)-norm/4) > 1e-4*norm {
+		t.Errorf("clipped to %g of %g, told %g", length(clipped), norm, told)
+	}
+	for i := range whole {
+		if math.Abs(clipped[i]*4-whole[i]) > 1e-4*norm {
+			t.Errorf("element %d: %g of %g", i, clipped[i], whole[i])
+		}
 	}
 }

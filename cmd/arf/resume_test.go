@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -72,11 +73,15 @@ func TestInterruptAndResume(t *testing.T) {
 
 	t.Run("Ctrl-C", func(t *testing.T) {
 		c, log := started(t, "cut")
+		began := time.Now()
 		if err := c.Process.Signal(os.Interrupt); err != nil {
 			t.Fatal(err)
 		}
 		if status := ended(t, c, log); status.ExitStatus() != 130 {
 			t.Errorf("exit status %d, want 130\n%s", status.ExitStatus(), log)
+		}
+		if took := time.Since(began); took > 20*time.Second { // a second where nothing else runs
+			t.Errorf("it took %v to end", took)
 		}
 		resumed(t, "cut")
 	})
@@ -93,7 +98,7 @@ func TestInterruptAndResume(t *testing.T) {
 		if status := ended(t, c, log); status.Signal() != syscall.SIGKILL {
 			t.Errorf("ended with %v\n%s", status, log)
 		}
-		mustFail(t, out, err, filepath.Join("runs", "killed"), "in use", "name=")
+		mustFail(t, out, err, filepath.Join("runs", "killed"), "in use", fmt.Sprintf("process %d on", c.Process.Pid), "name=")
 		resumed(t, "killed")
 	})
 }

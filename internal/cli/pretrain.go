@@ -69,7 +69,7 @@ accuracy on held-out pairs and the training's log.`,
 			}
 			t := cfg.Train
 			bar := newProgress("pretrain", t.Steps)
-			hash, err := cfg.Hash()
+			hash, err := cfg.Hash(cmd.Context(), pairs)
 			if err != nil {
 				return err
 			}

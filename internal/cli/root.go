@@ -48,12 +48,15 @@ func message(err error) string {
 	return text
 }
 
-// interruptible ends its context at the first Ctrl-C or SIGTERM, so that work
-// is saved; the second one quits at once.
+// interruptible ends its context at the first Ctrl-C, SIGTERM or closed
+// terminal, so that work is saved; the second one quits at once.
 func interruptible() (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as it is below nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		<-signals
 		fmt.Fprintln(os.Stderr, "\narf: finishing the step and saving; press Ctrl-C again to quit at once")
