@@ -51,6 +51,9 @@ type PairOptions struct {
 	// another's; 0 drops those with equal pixels only.
 	DuplicateCosine float64      `json:"duplicate_cosine"`
 	Guard           GuardOptions `json:"guard"`
+	// FAISS searches the pool approximately, through its FAISS indexes, which are
+	// built where they aren't there; the guard stays exact.
+	FAISS bool `json:"faiss,omitempty"`
 
 	// Precision of the texts' features: torch.BFloat16 or torch.Float32 (the
 	// zero value too).
@@ -147,6 +150,12 @@ func retrieve(ctx context.Context, path string, in *PairInput, o PairOptions) (*
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
+	if o.FAISS && !o.Query.Random {
+		if r.faiss, err = r.openFAISS(ctx); err != nil {
+			return nil, err
+		}
+		defer r.faiss.close()
+	}
 	var lists [][]found
 	if o.Query.Random {
 		lists = r.draw()
@@ -203,7 +212,8 @@ type retrieval struct {
 	vectors    index.Dense // of the queries
 	asks       []bool      // false for queries without any part
 	candidates *candidates
-	scale      float64 // of the cosines in the ranking
+	scale      float64      // of the cosines in the ranking
+	faiss      *approximate // nil for an exact search
 }
 
 // load reads rows and features, and drops what may not be retrieved.
@@ -272,23 +282,23 @@ func (r *retrieval) rank(ctx context.Context) error {
 	for i := range bias {
 		bias[i] += float32(r.o.CLIPScoreWeight * float64(r.pool.clip[i]))
 		if r.pool.dropped[i] != "" {
-			bias[i] = excluded
+			bias[i] = index.Excluded
 		}
 	}
 	r.candidates.bias = bias
 	return nil
 }
 
-// excluded is the bias of dropped pairs, far below any score.
-const excluded = -1e6
-
 // list turns ranking scores back to cosines, and leaves out what was dropped or
 // is too dissimilar.
 func (r *retrieval) list(scores []float32, at []int32, row func(int32) int) []found {
 	var out []found
 	for i, s := range scores {
+		if at[i] < 0 { // none was found
+			continue
+		}
 		k := row(at[i])
-		if r.pool.dropped[k] != "" || s < excluded/2 {
+		if r.pool.dropped[k] != "" || s < index.Excluded/2 {
 			continue
 		}
 		cosine := (float64(s) - float64(r.candidates.bias[k])) / r.scale
@@ -309,7 +319,7 @@ func (r *retrieval) search(ctx context.Context) ([][]found, error) {
 	}
 	lists := make([][]found, len(r.queries))
 	for round := 1; ; round++ {
-		best, err := (&index.Exact{Vectors: r.candidates, Device: r.o.Device, Progress: r.stage.next()}).Search(ctx, r.vectors, k)
+		best, err := r.nearest(ctx, k)
 		if err != nil {
 			return nil, err
 		}
@@ -336,6 +346,15 @@ func (r *retrieval) search(ctx context.Context) ([][]found, error) {
 		return r.withinQuota(ctx, shorten(lists, r.o.K))
 	}
 	return shorten(lists, r.o.K), nil
+}
+
+// nearest finds each query's k best pairs.
+func (r *retrieval) nearest(ctx context.Context, k int) (*index.Neighbors, error) {
+	progress := r.stage.next()
+	if r.faiss != nil {
+		return r.faiss.search(ctx, r.vectors, k, progress)
+	}
+	return (&index.Exact{Vectors: r.candidates, Device: r.o.Device, Progress: progress}).Search(ctx, r.vectors, k)
 }
 
 // searchRounds bounds the search for pairs that replace near duplicates.
@@ -366,7 +385,7 @@ func (r *retrieval) dropNear(ctx context.Context, lists [][]found, searched int)
 		return false, err
 	}
 	for _, row := range dropped {
-		r.pool.dropped[row], r.candidates.bias[row] = DuplicateCosine, excluded
+		r.pool.dropped[row], r.candidates.bias[row] = DuplicateCosine, index.Excluded
 	}
 	for q, list := range lists {
 		full := len(list) == searched // as many as were asked for
