@@ -16,7 +16,10 @@ import (
 
 // PairInput is what pairs are made from. All features are of one model.
 type PairInput struct {
-	Pool     *index.Store // images and texts
+	Pool *index.Store // images and texts
+	// PoolRows numbers the pairs by the features' rows, for a pool whose samples
+	// those are; false numbers them by the dataset that Embed made them of.
+	PoolRows bool
 	Finetune *index.Store // images; their classes are needed for quota and class prompts
 	// Guards are further sets that no pair may show; the finetune set always is one.
 	Guards []Guard
@@ -118,6 +121,23 @@ func (o *PairOptions) check(in *PairInput) error {
 	return o.Query.check()
 }
 
+// checkGuard refuses a guard that a pool of features made elsewhere, which have
+// neither hashes nor prints of the pixels, would pass unseen.
+func (p *pool) checkGuard(dir string, o PairOptions) error {
+	for _, r := range p.rows {
+		if len(r.Print) > 0 {
+			return nil
+		}
+	}
+	switch {
+	case o.Guard.Print > 0:
+		return fmt.Errorf("the pool's features in %s have no prints, so anchors.pairs.leak_guard.near_duplicate_print can't find copies of test images; set it to 0 and use near_duplicate_cosine, or have the pool embedded from its images", dir)
+	case o.Guard.Cosine == 0:
+		return fmt.Errorf("the pool's features in %s have no hashes of the pixels, so only anchors.pairs.leak_guard.near_duplicate_cosine can keep test images out of the pairs; set it, for example to 0.98", dir)
+	}
+	return nil
+}
+
 // Retrieve writes, for each finetune image, the pairs of the pool that are most
 // like it to path (see Pair), and a PairSummary beside. Leaks, duplicates and
 // pairs without text are dropped first, and counted. The result depends on
@@ -199,6 +219,9 @@ func (in *PairInput) hash(o PairOptions) (string, error) {
 		}
 		stores = append(stores, s)
 	}
+	if in.PoolRows {
+		stores = append(stores, store{Name: "rows"})
+	}
 	return hashOf(1, stores, model, o, in.Templates, in.Captions, in.Like), nil
 }
 
@@ -225,6 +248,9 @@ func (r *retrieval) load(ctx context.Context) (err error) {
 		return err
 	}
 	if r.queries, err = in.Finetune.Rows(); err != nil {
+		return err
+	}
+	if err := r.pool.checkGuard(in.Pool.Dir, o); err != nil {
 		return err
 	}
 	n := len(r.pool.rows)
@@ -408,8 +434,8 @@ func (r *retrieval) pairs(lists [][]found) []Pair {
 		for i, f := range list {
 			row := r.pool.rows[f.row]
 			number := row.Number - 1
-			if number < 0 {
-				number = int64(f.row) // features made elsewhere
+			if number < 0 || r.in.PoolRows {
+				number = int64(f.row)
 			}
 			out = append(out, Pair{
 				QueryKey: r.queries[q].Key, QueryClass: r.queries[q].Class, Rank: int64(i) + 1,

@@ -100,10 +100,11 @@ const (
 	SourceCoOp        SourceType = "coop"         // split_zhou_<Name>.json
 	SourceParquet     SourceType = "parquet"      // Hugging Face's Parquet files
 	SourceImages      SourceType = "images"       // images without classes, captions beside them
+	SourceEmbeddings  SourceType = "embeddings"   // features in clip-retrieval's layout
 )
 
 func (SourceType) choices() []string {
-	return []string{"", "image-folder", "csv", "webdataset", "coop", "parquet", "images"}
+	return []string{"", "image-folder", "csv", "webdataset", "coop", "parquet", "images", "embeddings"}
 }
 
 // Half is a half of the classes, as in CoOp's base-to-new experiments.

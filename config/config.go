@@ -49,7 +49,7 @@ type Source struct {
 	ClassColumn         string     `yaml:"class_column"`          // CSV, Parquet: class name; empty = the usual names, such as class
 	LabelColumn         string     `yaml:"label_column"`          // CSV, Parquet: class number; empty = the usual names, such as label
 	Separator           string     `yaml:"separator"`             // CSV: one character or "tab"; empty = tab for .tsv or where the header has one, else comma
-	Root                string     `yaml:"root"`                  // CSV, CoOp, Parquet: where relative image paths start; empty = the file's folder
+	Root                string     `yaml:"root"`                  // CSV, CoOp, Parquet, embeddings: where relative image paths start; empty = the file's folder
 	AllowMissingClasses bool       `yaml:"allow_missing_classes"` // accept classes without images
 	Limit               int        `yaml:"limit"`                 // at most so many samples, spread evenly over the source; 0 = all
 }

@@ -107,7 +107,7 @@ func (r *run) pairsFrom(ctx context.Context, s config.PairSource) error {
 	}
 	p := r.pairSettings(s)
 	in := anchor.PairInput{Model: model}
-	if in.Pool, err = r.embed(ctx, model, "pool", r.data.pool, true); err != nil {
+	if in.Pool, in.PoolRows, err = r.poolFeatures(ctx, model); err != nil {
 		return err
 	}
 	if in.Finetune, err = r.embed(ctx, model, "finetune", r.data.finetune, false); err != nil {
@@ -156,6 +156,23 @@ func (r *run) pairsFrom(ctx context.Context, s config.PairSource) error {
 		}
 	}
 	return finished(dir, inputs)
+}
+
+// poolFeatures gives the pool's features, those that are there or computed ones;
+// ready tells the former, whose rows are the pool's samples.
+func (r *run) poolFeatures(ctx context.Context, model *clip.Model) (store *index.Store, ready bool, err error) {
+	dir := dataset.EmbeddingsOf(r.data.pool)
+	if dir == "" {
+		store, err = r.embed(ctx, model, "pool", r.data.pool, true)
+		return store, false, err
+	}
+	if store, err = index.Open(dir); err == nil {
+		err = anchor.CheckFeatures(ctx, store, r.data.pool, anchor.Encoder{Model: model, Precision: r.precision})
+	}
+	if err != nil {
+		return nil, true, fmt.Errorf("data.pool: %w", err)
+	}
+	return store, true, nil
 }
 
 // embed computes a dataset's features, or finds them: they are shared by all

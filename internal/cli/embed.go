@@ -94,7 +94,7 @@ the indexes (image.index, text.index) that they would.`,
 	f.BoolVar(&noTexts, "no-texts", false, "only the images")
 	f.BoolVar(&faiss, "faiss", false, "also build FAISS indexes of the features")
 	f.BoolVar(&quiet, "quiet", false, "no progress")
-	f.StringVar(&source.Type, "type", "", "of the source: image-folder, csv, webdataset, coop, parquet or images (default: by its path)")
+	f.StringVar(&source.Type, "type", "", "of the source: image-folder, csv, webdataset, coop, parquet, images or embeddings (default: by its path)")
 	f.StringVar(&source.Split, "split", "", "of the source, where it has several")
 	f.StringVar(&source.ImageColumn, "image-column", "", "of a table")
 	f.StringVar(&source.TextColumn, "text-column", "", "of a table")
