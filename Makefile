@@ -27,7 +27,7 @@ help: ## list the targets
 setup: ## install what is missing: compiler, libtorch, libvips, Go, Node (apt as root or with sudo)
 	@scripts/setup.sh
 
-# ---- engine: torch/shim/*.cc and libtorch → build/libarf_torch.so ----
+# ---- engine: torch/shim/*.cc and libtorch → build/libarf_torch.so; faiss/shim/*.cc and FAISS → build/libarf_faiss.so ----
 
 CXX      ?= g++
 CXXFLAGS ?= -O2
@@ -35,11 +35,14 @@ CXXFLAGS ?= -O2
 WARNINGS := -Wall -Wextra -Wno-stringop-overflow
 ENGINE   := build/libarf_torch.so
 SHIM     := $(patsubst torch/shim/%.cc,build/shim/%.o,$(wildcard torch/shim/*.cc))
+FAISS    := build/libarf_faiss.so
 
-engine: ## build the engine library that arf loads (LIBTORCH=/path for a CUDA or newer libtorch)
+engine: ## build the engine library that arf loads (LIBTORCH=/path for a CUDA or newer libtorch), and FAISS's where it is installed
 	@mkdir -p build && echo '$(LIBTORCH)' >build/libtorch
 	@scripts/engine-flags.sh build/shim $(LIBTORCH)
-	@$(MAKE) -s --no-print-directory -j$(JOBS) $(ENGINE)
+	@$(MAKE) -s --no-print-directory -j$(JOBS) $(ENGINE) \
+		$$(echo '#include <faiss/Index.h>' | $(CXX) -std=c++17 -fsyntax-only -x c++ - 2>/dev/null && echo $(FAISS) || \
+		echo "  SKIP $(FAISS): FAISS (libfaiss-dev) isn't installed; only anchors.pairs.index: faiss needs it" >&2)
 
 # The flag files change only when libtorch or its place does.
 build/shim/cxxflags build/shim/ldflags build/shim/libtorch:
@@ -52,6 +55,13 @@ build/shim/%.o: torch/shim/%.cc build/shim/cxxflags build/shim/libtorch
 $(ENGINE): $(SHIM) build/shim/ldflags
 	@echo '  LINK $@'
 	@$(CXX) -shared -o $@.tmp $(SHIM) @build/shim/ldflags -Wl,-z,defs
+	@mv $@.tmp $@
+
+# FAISS is linked in, and none of its symbols leave the library. BLAS is the engine's, by the same rpath.
+$(FAISS): $(wildcard faiss/shim/*) build/shim/ldflags
+	@echo '  CXX  $@'
+	@$(CXX) -std=c++17 -fPIC $(WARNINGS) $(CXXFLAGS) -fopenmp -fvisibility=hidden -shared -o $@.tmp faiss/shim/faiss.cc \
+		-Wl,--exclude-libs,ALL -Wl,--gc-sections -lfaiss -lgomp -Wl,--as-needed -lblas -llapack $(filter -Wl%,$(file <build/shim/ldflags)) -Wl,-z,defs
 	@mv $@.tmp $@
 
 -include $(SHIM:.o=.d)
@@ -107,6 +117,6 @@ parity: build ## let transformers and open_clip load what arf writes; measured e
 	@scripts/golden/run.sh parity
 
 clean: ## remove what was built; data and runs stay
-	rm -rf bin build/shim $(ENGINE)
+	rm -rf bin build/shim $(ENGINE) $(FAISS)
 
 .PHONY: help setup engine build demo results sweep test test-go lint fuzz bench golden parity clean

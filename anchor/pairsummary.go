@@ -34,6 +34,8 @@ type PairSummary struct {
 	// NamesClass are the shares of pairs up to that rank of which a text names
 	// the query's class.
 	NamesClass map[string]float64 `json:"names_class"` // "@1", "@5", "@k"
+	// FAISS tells of an approximate search; nil for an exact one.
+	FAISS *FAISSSummary `json:"faiss,omitempty"`
 }
 
 func (r *retrieval) summarize(pairs []Pair, lists [][]found) *PairSummary {
@@ -75,6 +77,9 @@ func (r *retrieval) summarize(pairs []Pair, lists [][]found) *PairSummary {
 		s.CLIPScore += p.CLIPScore / float64(len(pairs))
 	}
 	s.NamesClass = namesClass(pairs, r.o.K)
+	if r.faiss != nil {
+		s.FAISS = &r.faiss.summary
+	}
 	return s
 }
 

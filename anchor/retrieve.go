@@ -16,7 +16,10 @@ import (
 
 // PairInput is what pairs are made from. All features are of one model.
 type PairInput struct {
-	Pool     *index.Store // images and texts
+	Pool *index.Store // images and texts
+	// PoolRows numbers the pairs by the features' rows, for a pool whose samples
+	// those are; false numbers them by the dataset that Embed made them of.
+	PoolRows bool
 	Finetune *index.Store // images; their classes are needed for quota and class prompts
 	// Guards are further sets that no pair may show; the finetune set always is one.
 	Guards []Guard
@@ -51,6 +54,9 @@ type PairOptions struct {
 	// another's; 0 drops those with equal pixels only.
 	DuplicateCosine float64      `json:"duplicate_cosine"`
 	Guard           GuardOptions `json:"guard"`
+	// FAISS searches the pool approximately, through its FAISS indexes, which are
+	// built where they aren't there; the guard stays exact.
+	FAISS bool `json:"faiss,omitempty"`
 
 	// Precision of the texts' features: torch.BFloat16 or torch.Float32 (the
 	// zero value too).
@@ -115,6 +121,23 @@ func (o *PairOptions) check(in *PairInput) error {
 	return o.Query.check()
 }
 
+// checkGuard refuses a guard that a pool of features made elsewhere, which have
+// neither hashes nor prints of the pixels, would pass unseen.
+func (p *pool) checkGuard(dir string, o PairOptions) error {
+	for _, r := range p.rows {
+		if len(r.Print) > 0 {
+			return nil
+		}
+	}
+	switch {
+	case o.Guard.Print > 0:
+		return fmt.Errorf("the pool's features in %s have no prints, so anchors.pairs.leak_guard.near_duplicate_print can't find copies of test images; set it to 0 and use near_duplicate_cosine, or have the pool embedded from its images", dir)
+	case o.Guard.Cosine == 0:
+		return fmt.Errorf("the pool's features in %s have no hashes of the pixels, so only anchors.pairs.leak_guard.near_duplicate_cosine can keep test images out of the pairs; set it, for example to 0.98", dir)
+	}
+	return nil
+}
+
 // Retrieve writes, for each finetune image, the pairs of the pool that are most
 // like it to path (see Pair), and a PairSummary beside. Leaks, duplicates and
 // pairs without text are dropped first, and counted. The result depends on
@@ -146,6 +169,12 @@ func retrieve(ctx context.Context, path string, in *PairInput, o PairOptions) (*
 	r := &retrieval{in: in, o: o}
 	if err := r.load(ctx); err != nil {
 		return nil, err
+	}
+	if o.FAISS && !o.Query.Random {
+		if r.faiss, err = r.openFAISS(ctx); err != nil {
+			return nil, err
+		}
+		defer r.faiss.close()
 	}
 	var lists [][]found
 	if o.Query.Random {
@@ -190,6 +219,9 @@ func (in *PairInput) hash(o PairOptions) (string, error) {
 		}
 		stores = append(stores, s)
 	}
+	if in.PoolRows {
+		stores = append(stores, store{Name: "rows"})
+	}
 	return hashOf(1, stores, model, o, in.Templates, in.Captions, in.Like), nil
 }
 
@@ -203,7 +235,8 @@ type retrieval struct {
 	vectors    index.Dense // of the queries
 	asks       []bool      // false for queries without any part
 	candidates *candidates
-	scale      float64 // of the cosines in the ranking
+	scale      float64      // of the cosines in the ranking
+	faiss      *approximate // nil for an exact search
 }
 
 // load reads rows and features, and drops what may not be retrieved.
@@ -215,6 +248,9 @@ func (r *retrieval) load(ctx context.Context) (err error) {
 		return err
 	}
 	if r.queries, err = in.Finetune.Rows(); err != nil {
+		return err
+	}
+	if err := r.pool.checkGuard(in.Pool.Dir, o); err != nil {
 		return err
 	}
 	n := len(r.pool.rows)
@@ -272,23 +308,23 @@ func (r *retrieval) rank(ctx context.Context) error {
 	for i := range bias {
 		bias[i] += float32(r.o.CLIPScoreWeight * float64(r.pool.clip[i]))
 		if r.pool.dropped[i] != "" {
-			bias[i] = excluded
+			bias[i] = index.Excluded
 		}
 	}
 	r.candidates.bias = bias
 	return nil
 }
 
-// excluded is the bias of dropped pairs, far below any score.
-const excluded = -1e6
-
 // list turns ranking scores back to cosines, and leaves out what was dropped or
 // is too dissimilar.
 func (r *retrieval) list(scores []float32, at []int32, row func(int32) int) []found {
 	var out []found
 	for i, s := range scores {
+		if at[i] < 0 { // none was found
+			continue
+		}
 		k := row(at[i])
-		if r.pool.dropped[k] != "" || s < excluded/2 {
+		if r.pool.dropped[k] != "" || s < index.Excluded/2 {
 			continue
 		}
 		cosine := (float64(s) - float64(r.candidates.bias[k])) / r.scale
@@ -309,7 +345,7 @@ func (r *retrieval) search(ctx context.Context) ([][]found, error) {
 	}
 	lists := make([][]found, len(r.queries))
 	for round := 1; ; round++ {
-		best, err := (&index.Exact{Vectors: r.candidates, Device: r.o.Device, Progress: r.stage.next()}).Search(ctx, r.vectors, k)
+		best, err := r.nearest(ctx, k)
 		if err != nil {
 			return nil, err
 		}
@@ -336,6 +372,15 @@ func (r *retrieval) search(ctx context.Context) ([][]found, error) {
 		return r.withinQuota(ctx, shorten(lists, r.o.K))
 	}
 	return shorten(lists, r.o.K), nil
+}
+
+// nearest finds each query's k best pairs.
+func (r *retrieval) nearest(ctx context.Context, k int) (*index.Neighbors, error) {
+	progress := r.stage.next()
+	if r.faiss != nil {
+		return r.faiss.search(ctx, r.vectors, k, progress)
+	}
+	return (&index.Exact{Vectors: r.candidates, Device: r.o.Device, Progress: progress}).Search(ctx, r.vectors, k)
 }
 
 // searchRounds bounds the search for pairs that replace near duplicates.
@@ -366,7 +411,7 @@ func (r *retrieval) dropNear(ctx context.Context, lists [][]found, searched int)
 		return false, err
 	}
 	for _, row := range dropped {
-		r.pool.dropped[row], r.candidates.bias[row] = DuplicateCosine, excluded
+		r.pool.dropped[row], r.candidates.bias[row] = DuplicateCosine, index.Excluded
 	}
 	for q, list := range lists {
 		full := len(list) == searched // as many as were asked for
@@ -389,8 +434,8 @@ func (r *retrieval) pairs(lists [][]found) []Pair {
 		for i, f := range list {
 			row := r.pool.rows[f.row]
 			number := row.Number - 1
-			if number < 0 {
-				number = int64(f.row) // features made elsewhere
+			if number < 0 || r.in.PoolRows {
+				number = int64(f.row)
 			}
 			out = append(out, Pair{
 				QueryKey: r.queries[q].Key, QueryClass: r.queries[q].Class, Rank: int64(i) + 1,

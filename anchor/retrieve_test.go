@@ -640,3 +640,34 @@ func TestPairsRoundTrip(t *testing.T) {
 		}
 	}
 }
+
+// A search through FAISS finds what the exact one does: in a pool this small
+// the index is exact.
+func TestRetrieveWithFAISS(t *testing.T) {
+	w := newWorld(t)
+	for name, query := range Queries {
+		if name == "random" {
+			continue
+		}
+		o := open()
+		o.Query, o.CLIPScoreWeight, o.DuplicateCosine = query, 0.3, 0.97
+		want, _ := w.retrieve(t, o)
+		o.FAISS = true
+		got, s := w.retrieve(t, o)
+		if len(got) != len(want) {
+			t.Fatalf("%s: %d pairs, exact search has %d", name, len(got), len(want))
+		}
+		for i := range got {
+			if got[i].QueryKey != want[i].QueryKey || got[i].Rank != want[i].Rank || math.Abs(got[i].Score-want[i].Score) > 1e-5 {
+				t.Errorf("%s: pair %d is %+v, exact search has %+v", name, i, got[i], want[i])
+			}
+		}
+		parts := 1
+		if query.Image > 0 && query.ImageText+query.ClassText+query.CaptionText > 0 {
+			parts = 2
+		}
+		if s.FAISS == nil || s.FAISS.Recall.Recall < recallWanted || s.FAISS.Recall.K != 5 || len(s.FAISS.Indexes) != parts || s.FAISS.Indexes[0].Rows != s.Pool {
+			t.Errorf("%s: summary %+v", name, s.FAISS)
+		}
+	}
+}

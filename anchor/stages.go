@@ -19,6 +19,9 @@ func newStages(o PairOptions) *stages {
 	if o.CSLS {
 		s.total++
 	}
+	if o.FAISS {
+		s.total++ // building
+	}
 	return s
 }
 

@@ -100,10 +100,11 @@ const (
 	SourceCoOp        SourceType = "coop"         // split_zhou_<Name>.json
 	SourceParquet     SourceType = "parquet"      // Hugging Face's Parquet files
 	SourceImages      SourceType = "images"       // images without classes, captions beside them
+	SourceEmbeddings  SourceType = "embeddings"   // features in clip-retrieval's layout
 )
 
 func (SourceType) choices() []string {
-	return []string{"", "image-folder", "csv", "webdataset", "coop", "parquet", "images"}
+	return []string{"", "image-folder", "csv", "webdataset", "coop", "parquet", "images", "embeddings"}
 }
 
 // Half is a half of the classes, as in CoOp's base-to-new experiments.
@@ -132,6 +133,23 @@ const (
 func (Query) choices() []string {
 	return []string{"image", "image-text", "class-text", "caption-text", "mix", "random"}
 }
+
+// Index says how the nearest pairs of the pool are found.
+type Index string
+
+const (
+	IndexAuto  Index = "auto"  // exact for pools of up to ExactPool pairs, faiss for larger ones
+	IndexExact Index = "exact" // compares every query with every pair
+	IndexFAISS Index = "faiss" // approximately, through an index of FAISS
+)
+
+// ExactPool is the size up to which a pool is searched exactly by default: ten thousand queries take seconds to minutes.
+const ExactPool = 1_000_000
+
+func (Index) choices() []string { return []string{"auto", "exact", "faiss"} }
+
+// FAISS reports whether a pool of n pairs is searched through FAISS.
+func (i Index) FAISS(n int) bool { return i == IndexFAISS || i == IndexAuto && n > ExactPool }
 
 // Negatives says what the contrastive loss does with pairs of one batch that share their class or text.
 type Negatives string

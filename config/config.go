@@ -49,7 +49,7 @@ type Source struct {
 	ClassColumn         string     `yaml:"class_column"`          // CSV, Parquet: class name; empty = the usual names, such as class
 	LabelColumn         string     `yaml:"label_column"`          // CSV, Parquet: class number; empty = the usual names, such as label
 	Separator           string     `yaml:"separator"`             // CSV: one character or "tab"; empty = tab for .tsv or where the header has one, else comma
-	Root                string     `yaml:"root"`                  // CSV, CoOp, Parquet: where relative image paths start; empty = the file's folder
+	Root                string     `yaml:"root"`                  // CSV, CoOp, Parquet, embeddings: where relative image paths start; empty = the file's folder
 	AllowMissingClasses bool       `yaml:"allow_missing_classes"` // accept classes without images
 	Limit               int        `yaml:"limit"`                 // at most so many samples, spread evenly over the source; 0 = all
 }
@@ -82,7 +82,8 @@ type Pairs struct {
 	CSLS            bool      `yaml:"csls"`              // rank down pairs that are near everything (Conneau et al. 2018)
 	DuplicateCosine float64   `yaml:"duplicate_cosine"`  // of pairs this near to each other an image keeps one; 0 = only equal pixels count
 	LeakGuard       LeakGuard `yaml:"leak_guard"`
-	BatchSize       int       `yaml:"batch_size"` // images at a time when encoding the pool
+	BatchSize       int       `yaml:"batch_size"`              // images at a time when encoding the pool
+	Index           Index     `yaml:"index" json:",omitempty"` // how the nearest pairs are found
 }
 
 // LeakGuard keeps images of the evaluation out of the retrieved pairs. The validation set and all suites are
@@ -167,7 +168,7 @@ func Default() Config {
 		Anchors: Anchors{
 			Captions: Captions{PerImage: 5, Temperature: 1, TopP: 0.9, MaxLength: 30, MinClipScore: -1, BatchSize: 64},
 			Pairs: Pairs{
-				Query: QueryImage, K: 10, MinSimilarity: -1, MinClipScore: -1, BatchSize: 256,
+				Query: QueryImage, K: 10, MinSimilarity: -1, MinClipScore: -1, BatchSize: 256, Index: IndexAuto,
 				LeakGuard: LeakGuard{NearDuplicateCosine: 0.98},
 			},
 		},

@@ -53,20 +53,22 @@ const (
 	CoOp        = "coop"
 	Parquet     = "parquet"
 	LooseImages = "images"
+	Embeddings  = "embeddings"
 )
 
-var types = []string{ImageFolder, CSV, WebDataset, CoOp, Parquet, LooseImages}
+var types = []string{ImageFolder, CSV, WebDataset, CoOp, Parquet, LooseImages, Embeddings}
 
 // Source says where samples are. Only Path is needed.
 type Source struct {
-	// Type is "image-folder", "csv", "webdataset", "coop", "parquet" or "images";
-	// "" guesses from Path.
+	// Type is "image-folder", "csv", "webdataset", "coop", "parquet", "images" or
+	// "embeddings"; "" guesses from Path.
 	Type string `yaml:"type,omitempty" json:"type,omitempty"`
 	// Path is a folder with a folder of images for each class; a CSV or TSV
 	// file with a header; tars or Hugging Face's Parquet files: one, a folder of
 	// them, a glob, or a range as in "pool/{00000..00009}.tar"; a folder in
 	// clip_benchmark's layout; CoOp's split_zhou_<Name>.json, or the folder
-	// that has it; or a folder of images without classes. Several of them are joined by "::".
+	// that has it; a folder of images without classes; or a folder of features in
+	// clip-retrieval's layout. Several of them are joined by "::".
 	Path string `yaml:"path" json:"path"`
 	// Weights say how often an epoch draws each part of a Path with "::", see
 	// [Mix]; none is once each.
@@ -99,7 +101,8 @@ type Source struct {
 	Separator string `yaml:"separator,omitempty" json:"separator,omitempty"`
 	// Root is where the relative image paths of a table, split file or Parquet
 	// file start; "" is its folder, for CoOp's also the one that its data set
-	// has the images in.
+	// has the images in. For embeddings it may also be the source, such as tars,
+	// whose keys they are; "" is the current folder.
 	Root string `yaml:"root,omitempty" json:"root,omitempty"`
 
 	// RequireText makes a sample without text broken.
@@ -180,7 +183,7 @@ func openOne(source Source) (d Dataset, err error) {
 	if kind == "" {
 		kind = guess(source)
 	}
-	if source.Split != "" && (kind == ImageFolder || kind == CSV || kind == LooseImages) {
+	if source.Split != "" && (kind == ImageFolder || kind == CSV || kind == LooseImages || kind == Embeddings) {
 		return nil, fmt.Errorf("split %q: a source of type %s has no splits; give the split's own path", source.Split, kind)
 	}
 	switch kind {
@@ -196,6 +199,8 @@ func openOne(source Source) (d Dataset, err error) {
 		d, err = openParquet(source)
 	case LooseImages:
 		d, err = openImages(source)
+	case Embeddings:
+		d, err = openEmbeddings(source)
 	default:
 		err = fmt.Errorf("type %q: must be one of %s", kind, strings.Join(types, ", "))
 	}
@@ -247,6 +252,8 @@ func guess(source Source) string {
 		return ImageFolder
 	}
 	switch {
+	case holds(path, "metadata/metadata_*.parquet"):
+		return Embeddings
 	case holds(path, "*.tar") || holds(path, "*/"+shardCount):
 		return WebDataset
 	case holds(path, "*.parquet") || holds(path, "data/*.parquet") || source.Split != "" && holds(path, "*/*.parquet"):

@@ -45,6 +45,15 @@ func openParquet(source Source) (Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
+	d, err := openParquetFiles(source, paths)
+	if err != nil {
+		return nil, err
+	}
+	return d, d.setClasses(source)
+}
+
+// openParquetFiles opens files in the given order, and leaves classes aside.
+func openParquetFiles(source Source, paths []string) (*parquetSet, error) {
 	d := &parquetSet{blocks: newBlockCache(blockBytes)}
 	names := shortNames(paths)
 	for i, path := range paths {
@@ -62,7 +71,7 @@ func openParquet(source Source) (Dataset, error) {
 		d.files = append(d.files, f)
 		d.ends = append(d.ends, before+int(f.file.NumRows()))
 	}
-	return d, d.setClasses(source)
+	return d, nil
 }
 
 // hfShard is a file name of the Hub: the split, then which of how many.
@@ -328,13 +337,18 @@ func (d *parquetSet) image(f *parquetFile, group, row int, path string) ([]byte,
 			return image, err
 		}
 	}
+	return readImageAt(f.root, path)
+}
+
+// readImageAt reads the file that a row names, below root if its path isn't absolute.
+func readImageAt(root, path string) ([]byte, error) {
 	switch {
 	case path == "":
 		return nil, errors.New("no image: neither bytes nor a path")
 	case strings.Contains(path, "://"):
 		return nil, fmt.Errorf("%q is a URL; download the images first, for example with img2dataset", path)
 	case !filepath.IsAbs(path):
-		path = filepath.Join(f.root, filepath.FromSlash(path))
+		path = filepath.Join(root, filepath.FromSlash(path))
 	}
 	return readImage(path)
 }

@@ -130,6 +130,13 @@ func readManifest(dir string) (Manifest, error) {
 // clearStore removes features, and nothing else. The manifest goes last: it
 // says whose the rest is.
 func clearStore(dir string) error {
+	for _, name := range []string{"image.index", "text.index"} { // of these features
+		for _, file := range []string{infoPath(filepath.Join(dir, name)), filepath.Join(dir, name)} {
+			if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
 	for name, ext := range map[string]string{"img_emb": ".npy", "text_emb": ".npy", "metadata": ".parquet"} {
 		files, err := filepath.Glob(filepath.Join(dir, name, name+"_*"+ext))
 		if err != nil {

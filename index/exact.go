@@ -22,6 +22,10 @@ type Exact struct {
 	Progress func(done, total int)
 }
 
+// Excluded, added to a row's products, makes the row one that isn't to be found:
+// far below any score of rows of length 1.
+const Excluded = -1e6
+
 // Neighbors are the K best rows of each query, best first.
 type Neighbors struct {
 	K      int

@@ -7,9 +7,10 @@
 //	text_emb/text_emb_0.npy      the same for the texts
 //	metadata/metadata_0.parquet  image_path, caption and more: see Row
 //	features.json                what they were made from: see Manifest
+//	image.index, text.index      FAISS indexes of them, if built: see Store.FAISS
 //
 // Embed writes such a folder, shard by shard, and goes on where it was stopped.
-// Open reads one. Exact searches it.
+// Open reads one. Exact searches it, Approximate with the help of FAISS.
 package index
 
 import (

@@ -1,9 +1,13 @@
 package index
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -190,6 +194,35 @@ func (s *Store) Rows() ([]Row, error) {
 		rows = append(rows, part...)
 	}
 	return rows, nil
+}
+
+// Hash identifies the content: the manifest's hash, or for features made
+// elsewhere that of all files, which are read once.
+func (s *Store) Hash(ctx context.Context) (string, error) {
+	if s.Manifest.Hash != "" {
+		return s.Manifest.Hash, nil
+	}
+	paths := slices.Clone(s.metadata)
+	for _, m := range slices.Concat(s.image, s.text) {
+		paths = append(paths, m.path)
+	}
+	h := sha256.New()
+	for _, path := range paths {
+		if ctx.Err() != nil {
+			return "", context.Cause(ctx)
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s\n", filepath.Base(path))
+		_, err = io.Copy(h, f)
+		f.Close()
+		if err != nil {
+			return "", fmt.Errorf("read %s: %w", path, err)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }
 
 func openManifest(dir string) (m Manifest, err error) {

@@ -215,13 +215,27 @@ func checkTexts(s config.Source, pool dataset.Dataset) error {
 
 // add notes a part's size and content; name is the report's.
 func (d *data) add(ctx context.Context, key, name, path string, set dataset.Dataset, classes int) error {
-	sum, err := index.Fingerprint(ctx, set)
+	sum, err := contentHash(ctx, set)
 	if err != nil {
 		return fmt.Errorf("%s (%s): %w", name, path, err)
 	}
 	d.hashes[key] = sum
 	d.parts = append(d.parts, report.DataInfo{Role: name, Path: path, Images: set.Len(), Classes: classes, SHA256: sum})
 	return nil
+}
+
+// contentHash identifies what is in a dataset. Of ready-made features it is
+// theirs: reading all images would cost what they save.
+func contentHash(ctx context.Context, set dataset.Dataset) (string, error) {
+	dir := dataset.EmbeddingsOf(set)
+	if dir == "" {
+		return index.Fingerprint(ctx, set)
+	}
+	store, err := index.Open(dir)
+	if err != nil {
+		return "", err
+	}
+	return store.Hash(ctx)
 }
 
 // checkKeys refuses different images of one key, whose captions and pairs would

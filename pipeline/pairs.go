@@ -33,10 +33,20 @@ func (r *run) pairSettings(s config.PairSource) config.Pairs {
 	return p
 }
 
+// faiss tells whether pairs are found through FAISS.
+func (r *run) faiss(s config.PairSource) bool {
+	return r.data.pool != nil && r.pairSettings(s).Query != config.QueryRandom && r.cfg.Anchors.Pairs.Index.FAISS(r.data.pool.Len())
+}
+
 // pairsHash covers what the pairs depend on.
 func (r *run) pairsHash(s config.PairSource) (string, error) {
 	p := r.pairSettings(s)
 	p.BatchSize, p.LeakGuard.Sources = 0, nil
+	// Only an approximate search gives other pairs.
+	p.Index = ""
+	if r.faiss(s) {
+		p.Index = config.IndexFAISS
+	}
 	parts := []any{"pairs", r.modelHash, r.data.hashes["finetune"], r.data.hashes["pool"], p, r.precision.String()}
 	if p.LeakGuard.On() {
 		for _, g := range r.data.guarded {
@@ -97,7 +107,7 @@ func (r *run) pairsFrom(ctx context.Context, s config.PairSource) error {
 	}
 	p := r.pairSettings(s)
 	in := anchor.PairInput{Model: model}
-	if in.Pool, err = r.embed(ctx, model, "pool", r.data.pool, true); err != nil {
+	if in.Pool, in.PoolRows, err = r.poolFeatures(ctx, model); err != nil {
 		return err
 	}
 	if in.Finetune, err = r.embed(ctx, model, "finetune", r.data.finetune, false); err != nil {
@@ -116,6 +126,7 @@ func (r *run) pairsFrom(ctx context.Context, s config.PairSource) error {
 		K: p.K, ClassQuota: p.PerClassQuota, MinSimilarity: p.MinSimilarity, MinCLIPScore: p.MinClipScore,
 		CLIPScoreWeight: p.ClipScoreWeight, CSLS: p.CSLS, DuplicateCosine: p.DuplicateCosine,
 		Guard:     anchor.GuardOptions{Cosine: p.LeakGuard.NearDuplicateCosine, Print: p.LeakGuard.NearDuplicatePrint},
+		FAISS:     r.faiss(s),
 		Precision: r.precision, Device: r.device, Progress: r.stage(string(s) + " pairs"),
 	}
 	if o.Query, err = anchor.ParseQuery(string(p.Query)); err != nil {
@@ -140,8 +151,28 @@ func (r *run) pairsFrom(ctx context.Context, s config.PairSource) error {
 	if r.o.Out != nil {
 		fmt.Fprintf(r.o.Out, "%s pairs: %d for %d images, %d different; mean cosine %.3f; %d of %d pairs of the pool left out, see %s\n",
 			s, summary.Pairs, summary.Queries, summary.Distinct, summary.Score, summary.Pool-summary.Eligible, summary.Pool, dir+".json")
+		if f := summary.FAISS; f != nil {
+			fmt.Fprintln(r.o.Out, f)
+		}
 	}
 	return finished(dir, inputs)
+}
+
+// poolFeatures gives the pool's features, those that are there or computed ones;
+// ready tells the former, whose rows are the pool's samples.
+func (r *run) poolFeatures(ctx context.Context, model *clip.Model) (store *index.Store, ready bool, err error) {
+	dir := dataset.EmbeddingsOf(r.data.pool)
+	if dir == "" {
+		store, err = r.embed(ctx, model, "pool", r.data.pool, true)
+		return store, false, err
+	}
+	if store, err = index.Open(dir); err == nil {
+		err = anchor.CheckFeatures(ctx, store, r.data.pool, anchor.Encoder{Model: model, Precision: r.precision})
+	}
+	if err != nil {
+		return nil, true, fmt.Errorf("data.pool: %w", err)
+	}
+	return store, true, nil
 }
 
 // embed computes a dataset's features, or finds them: they are shared by all

@@ -11,7 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
-packages=(g++ make pkg-config libvips-dev)
+packages=(g++ make pkg-config libvips-dev libfaiss-dev)
 [ -n "${LIBTORCH:-}" ] || packages+=(libtorch-dev libgloo-dev libopenblas0-openmp)
 for group in "$@"; do
 	case $group in

@@ -20,12 +20,13 @@ import "C"
 import (
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
+	"io/fs"
 	"runtime"
 	"strings"
 	"sync"
 	"unsafe"
+
+	"arf/internal/sharedlib"
 )
 
 // libraryName is the engine's file, as `make engine` builds it.
@@ -43,7 +44,10 @@ var engine struct {
 // it early to report a missing engine as an error rather than a panic.
 func Load() error {
 	engine.once.Do(func() {
-		engine.path, engine.err = findLibrary()
+		engine.path, engine.err = sharedlib.Find(libraryName, "ARF_ENGINE")
+		if errors.Is(engine.err, fs.ErrNotExist) {
+			engine.err = fmt.Errorf("the engine isn't there (%w); build it with `make engine`, or name it in ARF_ENGINE", engine.err)
+		}
 		if engine.err != nil {
 			return
 		}
@@ -66,39 +70,6 @@ func Load() error {
 		C.arf_set_threads(engine.api, C.int64_t(runtime.NumCPU()))
 	})
 	return engine.err
-}
-
-// findLibrary looks at $ARF_ENGINE, beside the executable, and in build/ of the
-// working folder and its parents (where tests run).
-func findLibrary() (string, error) {
-	if path := os.Getenv("ARF_ENGINE"); path != "" {
-		if _, err := os.Stat(path); err != nil {
-			return "", fmt.Errorf("engine named by ARF_ENGINE: %w", err)
-		}
-		return path, nil
-	}
-	var candidates []string
-	if exe, err := os.Executable(); err == nil {
-		dir := filepath.Dir(exe)
-		candidates = append(candidates, filepath.Join(dir, libraryName),
-			filepath.Join(dir, "..", "lib", libraryName), filepath.Join(dir, "..", "build", libraryName))
-	}
-	if dir, err := os.Getwd(); err == nil {
-		for {
-			candidates = append(candidates, filepath.Join(dir, "build", libraryName))
-			parent := filepath.Dir(dir)
-			if parent == dir {
-				break
-			}
-			dir = parent
-		}
-	}
-	for _, path := range candidates {
-		if _, err := os.Stat(path); err == nil {
-			return filepath.Clean(path), nil
-		}
-	}
-	return "", errors.New("the engine " + libraryName + " is not there; build it with `make engine`, or name it in ARF_ENGINE")
 }
 
 // api returns the loaded engine's table, or panics with the reason it can't.

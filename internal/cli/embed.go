@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,7 +12,9 @@ import (
 	"arf/clip"
 	"arf/dataset"
 	"arf/index"
+	"arf/torch"
 
+	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 )
 
@@ -19,7 +23,7 @@ func newEmbed(s *settings) *cobra.Command {
 	var out, precision string
 	var limit int
 	var o index.EmbedOptions
-	var noTexts, quiet bool
+	var noTexts, faiss, quiet bool
 	c := &cobra.Command{
 		Use:   "embed MODEL SOURCE",
 		Short: "Write the features of images and texts, in clip-retrieval's layout",
@@ -32,7 +36,8 @@ func newEmbed(s *settings) *cobra.Command {
 SOURCE is a folder of images, with or without a folder for each class, a CSV or
 TSV, tars, Parquet files, or CoOp's split_zhou_<Name>.json. Images that can't be
 read are left out and counted. An interrupted run goes on; shards that are done
-are kept. autofaiss and clip-retrieval index the folder as it is.`,
+are kept. autofaiss and clip-retrieval index the folder as it is; --faiss writes
+the indexes (image.index, text.index) that they would.`,
 		Example: `  arf embed models/icon-clip "data/icons/pool/{00000..00009}.tar" --out features
   arf embed openai/clip-vit-base-patch32 photos/ --out photos-features --precision auto`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -72,7 +77,10 @@ are kept. autofaiss and clip-retrieval index the folder as it is.`,
 				texts = " and texts"
 			}
 			fmt.Printf("%s: %d images%s, %d numbers each%s\n", out, m.Rows, texts, m.Dim, skipped)
-			return nil
+			if !faiss {
+				return nil
+			}
+			return buildIndexes(cmd.Context(), store, quiet)
 		},
 	}
 	f := c.Flags()
@@ -84,8 +92,9 @@ are kept. autofaiss and clip-retrieval index the folder as it is.`,
 	f.StringVar(&precision, "precision", "fp32", "of the towers: fp32, bf16, or auto (bf16 where the hardware computes in it)")
 	f.IntVar(&limit, "limit", 0, "images, spread evenly over the source (0 = all)")
 	f.BoolVar(&noTexts, "no-texts", false, "only the images")
+	f.BoolVar(&faiss, "faiss", false, "also build FAISS indexes of the features")
 	f.BoolVar(&quiet, "quiet", false, "no progress")
-	f.StringVar(&source.Type, "type", "", "of the source: image-folder, csv, webdataset, coop, parquet or images (default: by its path)")
+	f.StringVar(&source.Type, "type", "", "of the source: image-folder, csv, webdataset, coop, parquet, images or embeddings (default: by its path)")
 	f.StringVar(&source.Split, "split", "", "of the source, where it has several")
 	f.StringVar(&source.ImageColumn, "image-column", "", "of a table")
 	f.StringVar(&source.TextColumn, "text-column", "", "of a table")
@@ -94,6 +103,52 @@ are kept. autofaiss and clip-retrieval index the folder as it is.`,
 	f.StringVar(&source.Separator, "separator", "", "between the columns of a table")
 	f.StringVar(&source.Root, "root", "", "folder that a table's image paths start in (default: the table's)")
 	return c
+}
+
+// buildIndexes builds what isn't there of a store's FAISS indexes, and tells of
+// each how well it finds the rows' own neighbours.
+func buildIndexes(ctx context.Context, store *index.Store, quiet bool) error {
+	for _, of := range []struct {
+		name    string
+		texts   bool
+		vectors index.Vectors
+	}{{"image.index", false, store.Images()}, {"text.index", true, store.Texts()}} {
+		if of.vectors == nil {
+			continue
+		}
+		var o index.FAISSOptions
+		if !quiet {
+			show := stages()
+			o.Progress = func(done, total int) { show(of.name, done, total) }
+		}
+		x, info, err := store.FAISS(ctx, of.texts, o)
+		if err != nil {
+			return err
+		}
+		recall, err := measure(ctx, &index.Approximate{Vectors: of.vectors, Parts: []index.Part{{Index: x}}})
+		x.Close()
+		if err != nil {
+			return err
+		}
+		fmt.Printf("%s: %s, %s, built in %.1f s; recall@%d %.3f on %d of the rows\n", filepath.Join(store.Dir, of.name),
+			cmp.Or(info.Kind, "built elsewhere"), humanize.IBytes(uint64(info.Bytes)), info.TrainSeconds+info.AddSeconds, recall.K, recall.Recall, recall.Sample)
+	}
+	return nil
+}
+
+// measure takes a sample of the rows as queries.
+func measure(ctx context.Context, a *index.Approximate) (index.Recall, error) {
+	const sample = 200
+	n := a.Vectors.Len()
+	rows := make([]int, min(sample, n))
+	for i := range rows {
+		rows[i] = i * n / len(rows)
+	}
+	queries, err := index.Pick(a.Vectors, rows)
+	if err != nil {
+		return index.Recall{}, err
+	}
+	return a.Tune(ctx, queries, 20, 0.95, torch.CPU)
 }
 
 // warnProblems tells what a source left out when it was opened.

@@ -1,0 +1,114 @@
+// FAISS behind the C ABI of arf_faiss.h.
+#include <faiss/AutoTune.h>
+#include <faiss/Index.h>
+#include <faiss/impl/AuxIndexStructures.h>
+#include <faiss/impl/FaissException.h>
+#include <faiss/index_factory.h>
+#include <faiss/index_io.h>
+#include <omp.h>
+
+#include <atomic>
+#include <exception>
+#include <memory>
+#include <string>
+
+#include "arf_faiss.h"
+
+#define ARF_TEXT2(x) #x
+#define ARF_TEXT(x) ARF_TEXT2(x)
+
+namespace {
+
+thread_local std::string error_text;
+std::atomic<int> wanted_threads{0};
+std::atomic<bool> interrupted{false};
+
+struct Interrupt : faiss::InterruptCallback {
+  bool want_interrupt() override { return interrupted.load(std::memory_order_relaxed); }
+};
+
+faiss::Index &index_of(int64_t handle) { return *reinterpret_cast<faiss::Index *>(handle); }
+
+// Runs f and turns any exception into the thread's error text.
+template <typename F>
+int guard(F &&f) {
+  try {
+    // OpenMP keeps its number of threads for each thread of the system, and Go changes those.
+    if (int n = wanted_threads.load(std::memory_order_relaxed)) omp_set_num_threads(n);
+    f();
+    return 0;
+  } catch (const faiss::FaissException &e) {
+    error_text = e.msg;
+  } catch (const std::bad_alloc &) {
+    error_text = "out of memory";
+  } catch (const std::exception &e) {
+    error_text = e.what();
+  } catch (...) {
+    error_text = "unknown C++ exception";
+  }
+  return 1;
+}
+
+const char *last_error() { return error_text.c_str(); }
+
+int make(int64_t dim, const char *description, int64_t *index) {
+  return guard([&] {
+    *index = reinterpret_cast<int64_t>(
+        faiss::index_factory(static_cast<int>(dim), description, faiss::METRIC_INNER_PRODUCT));
+  });
+}
+
+int read(const char *path, int map, int64_t *index) {
+  return guard([&] {
+    *index = reinterpret_cast<int64_t>(faiss::read_index(path, map ? faiss::IO_FLAG_MMAP | faiss::IO_FLAG_READ_ONLY : 0));
+  });
+}
+
+int write(int64_t index, const char *path) {
+  return guard([&] { faiss::write_index(&index_of(index), path); });
+}
+
+int info(int64_t index, int64_t out[4]) {
+  return guard([&] {
+    const faiss::Index &x = index_of(index);
+    out[0] = x.d;
+    out[1] = x.ntotal;
+    out[2] = x.is_trained;
+    out[3] = x.metric_type == faiss::METRIC_INNER_PRODUCT;
+  });
+}
+
+int train(int64_t index, const float *vectors, int64_t count) {
+  return guard([&] { index_of(index).train(count, vectors); });
+}
+
+int add(int64_t index, const float *vectors, int64_t count) {
+  return guard([&] { index_of(index).add(count, vectors); });
+}
+
+int set(int64_t index, const char *parameter, double value) {
+  return guard([&] { faiss::ParameterSpace().set_index_parameter(&index_of(index), parameter, value); });
+}
+
+int search(int64_t index, const float *queries, int64_t count, int64_t k, float *scores, int64_t *ids) {
+  return guard([&] { index_of(index).search(count, queries, k, scores, ids); });
+}
+
+void free_index(int64_t index) { delete reinterpret_cast<faiss::Index *>(index); }
+
+void set_threads(int64_t threads) { wanted_threads.store(static_cast<int>(threads)); }
+
+void interrupt(int on) { interrupted.store(on != 0); }
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) const arf_faiss_api *arf_faiss(void) {
+  static const bool once = (faiss::InterruptCallback::instance = std::make_unique<Interrupt>(), true);
+  (void)once;
+  static const arf_faiss_api api = {
+      ARF_FAISS_ABI,
+      ARF_TEXT(FAISS_VERSION_MAJOR) "." ARF_TEXT(FAISS_VERSION_MINOR) "." ARF_TEXT(FAISS_VERSION_PATCH),
+      last_error, make, read, write, info, train, add, set, search, free_index, set_threads, interrupt,
+  };
+  return &api;
+}
