@@ -25,15 +25,6 @@ import (
 	"arf/torch"
 )
 
-// Captioner writes captions for images; captioner.Model is one.
-type Captioner interface {
-	Preprocess() imaging.Preprocess
-	// Caption describes len(keys) preprocessed images [B, size, size, 3]. An
-	// image's captions depend on its pixels, its key and the options, not on the
-	// images beside it.
-	Caption(ctx context.Context, pixels []uint8, keys []string, o captioner.GenerateOptions) ([][]captioner.Caption, error)
-}
-
 // CaptionOptions are optional.
 type CaptionOptions struct {
 	Name      string // of the captioner, recorded with every caption
@@ -54,7 +45,7 @@ type CaptionOptions struct {
 // and a CaptionSummary beside. Each batch is on disk before the next begins; an
 // interrupted run, killed or not, goes on after the last whole line. Captions
 // are scored by a pretrained model. Empty ones are left out and counted.
-func Caption(ctx context.Context, path string, data dataset.Dataset, c Captioner, model *clip.Model, o CaptionOptions) (*CaptionSummary, error) {
+func Caption(ctx context.Context, path string, data dataset.Dataset, c captioner.Captioner, model *clip.Model, o CaptionOptions) (*CaptionSummary, error) {
 	w := &captionWriter{path: path, data: data, captioner: c, model: model, o: o}
 	s, err := w.run(ctx)
 	if err != nil {
@@ -66,7 +57,7 @@ func Caption(ctx context.Context, path string, data dataset.Dataset, c Captioner
 type captionWriter struct {
 	path      string
 	data      dataset.Dataset
-	captioner Captioner
+	captioner captioner.Captioner
 	model     *clip.Model
 	o         CaptionOptions
 	file      *os.File
@@ -277,10 +268,10 @@ func (w *captionWriter) caption(ctx context.Context, b batch, next int) ([]Capti
 		keys[i] = s.Key
 	}
 	o := w.o.Generate
-	if o.Temperature == 0 {
+	if o.Temperature == 0 && o.Beams < 2 {
 		o.N = 1 // greedy ones are all the same
 	}
-	captions, err := w.captioner.Caption(ctx, b.captioner.Pixels, keys, o)
+	captions, err := w.captioner.Caption(ctx, captioner.Images{Keys: keys, Pixels: b.captioner.Pixels}, o)
 	if err != nil {
 		return nil, err
 	}

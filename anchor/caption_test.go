@@ -71,14 +71,14 @@ func captionOptions() CaptionOptions {
 
 // counting wraps a real captioner.
 type counting struct {
-	Captioner
+	captioner.Captioner
 	images int
 	change func([][]captioner.Caption)
 }
 
-func (c *counting) Caption(ctx context.Context, pixels []uint8, keys []string, o captioner.GenerateOptions) ([][]captioner.Caption, error) {
-	c.images += len(keys)
-	captions, err := c.Captioner.Caption(ctx, pixels, keys, o)
+func (c *counting) Caption(ctx context.Context, images captioner.Images, o captioner.GenerateOptions) ([][]captioner.Caption, error) {
+	c.images += len(images.Keys)
+	captions, err := c.Captioner.Caption(ctx, images, o)
 	if c.change != nil {
 		c.change(captions)
 	}
@@ -281,7 +281,7 @@ func TestEmptyAndUntidyCaptions(t *testing.T) {
 }
 
 // otherSize reads larger pictures than CLIP.
-type otherSize struct{ Captioner }
+type otherSize struct{ captioner.Captioner }
 
 func (o otherSize) Preprocess() imaging.Preprocess {
 	p := o.Captioner.Preprocess()
@@ -289,16 +289,17 @@ func (o otherSize) Preprocess() imaging.Preprocess {
 	return p
 }
 
-func (o otherSize) Caption(ctx context.Context, pixels []uint8, keys []string, g captioner.GenerateOptions) ([][]captioner.Caption, error) {
+func (o otherSize) Caption(ctx context.Context, images captioner.Images, g captioner.GenerateOptions) ([][]captioner.Caption, error) {
 	own := o.Captioner.Preprocess().ImageSize
-	half := make([]uint8, 0, len(pixels)/4)
-	for i := range len(keys) * own {
+	half := make([]uint8, 0, len(images.Pixels)/4)
+	for i := range len(images.Keys) * own {
 		for x := range own {
 			at := (i*2*2*own + x*2) * 3
-			half = append(half, pixels[at:at+3]...)
+			half = append(half, images.Pixels[at:at+3]...)
 		}
 	}
-	return o.Captioner.Caption(ctx, half, keys, g)
+	images.Pixels = half
+	return o.Captioner.Caption(ctx, images, g)
 }
 
 func TestCaptionerMayReadOtherPixels(t *testing.T) {

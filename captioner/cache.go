@@ -61,6 +61,44 @@ func (d *Decoder) extend(c *cache, x, mask *torch.Tensor) *torch.Tensor {
 	return d.FinalNorm.Forward(x)
 }
 
+// decoderState is a decoding of the small decoder.
+type decoderState struct {
+	d      *Decoder
+	cache  *cache
+	hidden *torch.Tensor // [R, width], of the last token
+	length int           // tokens of each row
+}
+
+// begin decodes the prefixes and the start.
+func (m *Model) begin(pixels []uint8, images int, start []int64) decoding {
+	d, device, n := m.Decoder, m.Decoder.device(), len(start)
+	s := &decoderState{d: d, cache: newCache(len(d.Blocks)), length: n}
+	prefix := d.EncodePrefix(look(m.CLIP, m.CLIP.Pixels(pixels, images)))
+	texts := d.Embed(torch.From(device, start, 1, n).Expand(images, n), 0)
+	p := prefix.Dim(1)
+	s.hidden = d.extend(s.cache, torch.Cat(1, prefix, texts), prefixMask(device, p, n)).Select(1, p+n-1).Contiguous().Keep()
+	return s
+}
+
+func (s *decoderState) logits() *torch.Tensor { return s.d.Logits(s.hidden) }
+
+func (s *decoderState) keep(rows []int64) {
+	index := torch.From(s.d.device(), rows, len(rows))
+	s.cache.rows(index)
+	replace(&s.hidden, s.hidden.IndexSelect(0, index))
+}
+
+func (s *decoderState) extend(tokens []int64) {
+	x := s.d.Embed(torch.From(s.d.device(), tokens, len(tokens), 1), s.length)
+	replace(&s.hidden, s.d.extend(s.cache, x, nil).Select(1, 0))
+	s.length++
+}
+
+func (s *decoderState) free() {
+	s.cache.free()
+	s.hidden.Free()
+}
+
 // heads turns [R, T, width] into [R, heads, T, width/heads].
 func heads(a *nn.Attention, x *torch.Tensor) *torch.Tensor {
 	s := x.Shape()

@@ -1,15 +1,16 @@
-// Package captioner writes captions for images: a small causal decoder that
-// looks through the frozen image tower of a CLIP model, its training, and
-// sampling from it.
+// Package captioner writes captions for images. Captioners are BLIP, read from
+// Hugging Face's folders, and a small causal decoder of our own that looks
+// through the frozen image tower of a CLIP model, with its training.
 //
-//	m, err := captioner.Load("models/icon-captioner", torch.CPU)
-//	captions, err := m.Caption(ctx, pixels, keys, captioner.GenerateOptions{N: 5, Temperature: 1, TopP: 0.9})
+//	m, err := captioner.Load("models/icon-captioner", torch.CPU, torch.Float32)
+//	captions, err := m.Caption(ctx, captioner.Images{Pixels: pixels, Keys: keys}, captioner.GenerateOptions{N: 5, Temperature: 1, TopP: 0.9})
 //
 // Training is `arf pretrain captioner --clip models/icon-clip --data … --out …`,
 // [Train] here.
 package captioner
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -21,16 +22,14 @@ import (
 	"arf/torch"
 )
 
-// Model is a captioner with the CLIP whose image tower it looks through. It's
+// Model is the small captioner with the CLIP whose image tower it looks through. It's
 // for one goroutine at a time.
 type Model struct {
 	Decoder   *Decoder
 	CLIP      *clip.Model // may be shared; its weights aren't changed
 	Tokenizer text.Tokenizer
 
-	// Scores that are added to those of the next token: −Inf for what can't
-	// be part of a caption, and, at the first place, can't start one.
-	banned, bannedFirst *torch.Tensor
+	language language
 }
 
 // New makes a captioner of zero weights for a CLIP's image tower, with the
@@ -59,8 +58,13 @@ func assemble(d *Decoder, c *clip.Model, tokenizer text.Tokenizer) *Model {
 	nn.Move(d, c.Device())
 	m := &Model{Decoder: d, CLIP: c, Tokenizer: tokenizer}
 	anywhere, first := bans(tokenizer)
-	m.banned = torch.From(c.Device(), anywhere, len(anywhere)).Keep()
-	m.bannedFirst = torch.From(c.Device(), first, len(first)).Keep()
+	m.language = language{
+		begin: m.begin, device: c.Device(), bytes: c.Preprocess.Bytes(), tokenizer: tokenizer,
+		bos: int64(tokenizer.BOS()), eos: int64(tokenizer.EOS()), context: d.Config.ContextLength,
+		rowsAtOnce: 512, imagesAtOnce: 512,
+		banned:      torch.From(c.Device(), anywhere, len(anywhere)).Keep(),
+		bannedFirst: torch.From(c.Device(), first, len(first)).Keep(),
+	}
 	return m
 }
 
@@ -84,6 +88,13 @@ func bans(tokenizer text.Tokenizer) (anywhere, first []float32) {
 
 // Preprocess is how images become Caption's pixels.
 func (m *Model) Preprocess() imaging.Preprocess { return m.CLIP.Preprocess }
+
+// Caption writes o.N captions for each image. The captions of an image depend on
+// its pixels, its key and the seed, not on the other images.
+func (m *Model) Caption(ctx context.Context, images Images, o GenerateOptions) ([][]Caption, error) {
+	m.CLIP.SetTraining(false)
+	return m.language.caption(ctx, images, o)
+}
 
 // tidy undoes the spaces that tokenizers put around punctuation, and takes off
 // what a caption that was cut short ends in.

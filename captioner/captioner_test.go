@@ -297,21 +297,33 @@ func TestPastLogitsDoNotSeeTheFuture(t *testing.T) {
 func TestGreedyTakesTheLikeliestToken(t *testing.T) {
 	m := newModel(t, false)
 	rgb, keys := pixels(t, m.Preprocess(), shapes())
-	got, err := m.Caption(t.Context(), rgb, keys, GenerateOptions{N: 2})
+	for _, prompt := range []string{"", "outline circle,"} {
+		greedy(t, m, rgb, keys, prompt)
+	}
+}
+
+func greedy(t *testing.T, m *Model, rgb []uint8, keys []string, prompt string) {
+	t.Helper()
+	got, err := m.Caption(t.Context(), Images{Pixels: rgb, Keys: keys}, GenerateOptions{N: 2, Prompt: prompt})
 	if err != nil {
 		t.Fatal(err)
 	}
+	start := m.Tokenizer.Encode(prompt)
+	start = start[:len(start)-1]
 	_, first := bans(m.Tokenizer)
 	anywhere, _ := bans(m.Tokenizer)
 	size := m.Preprocess().Bytes()
 	for i := range keys {
-		ids := []int64{int64(m.Tokenizer.BOS())}
+		var ids []int64
+		for _, id := range start {
+			ids = append(ids, int64(id))
+		}
 		var words []int32
 		logProb := 0.0
 		torch.Scope(func() {
 			torch.NoGrad(func() {
 				v := look(m.CLIP, m.CLIP.Pixels(rgb[i*size:(i+1)*size], 1))
-				for len(words) < m.maxLength(0) {
+				for len(words) < m.Decoder.Config.ContextLength-1-len(start) {
 					all := fullLogits(m, v, [][]int64{ids})[0]
 					last := all[len(all)-1]
 					ban := anywhere
@@ -333,7 +345,7 @@ func TestGreedyTakesTheLikeliestToken(t *testing.T) {
 				}
 			})
 		})
-		want := tidy(m.Tokenizer.Decode(words))
+		want := tidy(m.Tokenizer.Decode(append(slices.Clone(start), words...)))
 		if got[i][0].Text != want || got[i][1] != got[i][0] {
 			t.Errorf("image %d: %v, want %q twice", i, got[i], want)
 		}
@@ -349,7 +361,7 @@ func TestSamplesDependOnSeedAndKeyNotOnTheBatch(t *testing.T) {
 	o := GenerateOptions{N: 4, Temperature: 1, TopP: 0.9, Seed: 3}
 	caption := func(rgb []uint8, keys []string, o GenerateOptions) [][]Caption {
 		t.Helper()
-		c, err := m.Caption(t.Context(), rgb, keys, o)
+		c, err := m.Caption(t.Context(), Images{Pixels: rgb, Keys: keys}, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -402,7 +414,7 @@ func TestMaxLengthBoundsTokens(t *testing.T) {
 	m := newModel(t, false)
 	rgb, keys := pixels(t, m.Preprocess(), shapes())
 	for _, length := range []int{1, 3, 99} {
-		all, err := m.Caption(t.Context(), rgb, keys, GenerateOptions{N: 3, Temperature: 2, MaxLength: length})
+		all, err := m.Caption(t.Context(), Images{Pixels: rgb, Keys: keys}, GenerateOptions{N: 3, Temperature: 2, MaxLength: length})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -429,7 +441,7 @@ func TestEndMarkCannotComeFirst(t *testing.T) {
 	})
 	rgb, keys := pixels(t, m.Preprocess(), shapes())
 	for _, o := range []GenerateOptions{{}, {N: 8, Temperature: 1}} {
-		all, err := m.Caption(t.Context(), rgb, keys, o)
+		all, err := m.Caption(t.Context(), Images{Pixels: rgb, Keys: keys}, o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -498,13 +510,21 @@ func TestBadOptionsAreNamed(t *testing.T) {
 		{GenerateOptions{Temperature: math.NaN()}, "temperature"},
 		{GenerateOptions{TopP: 1.5}, "top_p"},
 		{GenerateOptions{MaxLength: -2}, "max_length"},
+		{GenerateOptions{Beams: 65}, "beams"},
+		{GenerateOptions{Beams: 3, Temperature: 1}, "beam search draws nothing"},
+		{GenerateOptions{Beams: 3, N: 4}, "at most as many"},
+		{GenerateOptions{Prompt: strings.Repeat("red ", 12)}, "prompt"},
 	} {
-		if _, err := m.Caption(t.Context(), rgb, keys, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := m.Caption(t.Context(), Images{Pixels: rgb, Keys: keys}, c.o); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%+v: %v", c.o, err)
 		}
 	}
-	if _, err := m.Caption(t.Context(), rgb[1:], keys, GenerateOptions{}); err == nil {
+	if _, err := m.Caption(t.Context(), Images{Pixels: rgb[1:], Keys: keys}, GenerateOptions{}); err == nil {
 		t.Error("too few pixels are accepted")
+	}
+	torch.NoGrad(func() { m.Decoder.FinalNorm.Bias.Fill_(math.NaN()) })
+	if _, err := m.Caption(t.Context(), Images{Pixels: rgb, Keys: keys}, GenerateOptions{Beams: 3}); err == nil || !strings.Contains(err.Error(), "NaN") {
+		t.Errorf("damaged weights: %v", err)
 	}
 }
 
@@ -519,7 +539,7 @@ func TestFolderRoundTrip(t *testing.T) {
 		if err := m.Save(dir, torch.Float16, map[string]string{"trained_by": "test"}); err != nil {
 			t.Fatal(err)
 		}
-		loaded, err := Load(dir, torch.CPU)
+		loaded, err := LoadModel(dir, torch.CPU)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -539,8 +559,8 @@ func TestFolderRoundTrip(t *testing.T) {
 		}
 		rgb, keys := pixels(t, m.Preprocess(), shapes())
 		o := GenerateOptions{N: 2, Temperature: 1, Seed: 1}
-		a, err1 := m.Caption(t.Context(), rgb, keys, o)
-		b, err2 := loaded.Caption(t.Context(), rgb, keys, o)
+		a, err1 := m.Caption(t.Context(), Images{Pixels: rgb, Keys: keys}, o)
+		b, err2 := loaded.Caption(t.Context(), Images{Pixels: rgb, Keys: keys}, o)
 		if err1 != nil || err2 != nil || fmt.Sprint(a) != fmt.Sprint(b) {
 			t.Errorf("captions %v (%v), from the folder %v (%v)", a, err1, b, err2)
 		}

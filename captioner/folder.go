@@ -27,11 +27,11 @@ const (
 // captioner was trained on.
 var ErrTower = errors.New("not the image tower that this captioner was trained on")
 
-// Load reads a captioner folder and the CLIP whose image tower it needs onto
+// LoadModel reads the folder of a small captioner and the CLIP whose image tower it needs onto
 // device d. The CLIP is looked for at image_tower.path of config.json, relative
 // to the folder, then by its folder's name beside the captioner's. A CLIP with
 // another image tower is refused (ErrTower).
-func Load(dir string, d torch.Device) (*Model, error) {
+func LoadModel(dir string, d torch.Device) (*Model, error) {
 	c, err := readConfig(dir)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func Load(dir string, d torch.Device) (*Model, error) {
 	return m, err
 }
 
-// LoadWith is Load with a CLIP that is loaded already. They share its tower.
+// LoadWith is LoadModel with a CLIP that is loaded already. They share its tower.
 func LoadWith(dir string, tower *clip.Model) (_ *Model, err error) {
 	defer torch.Catch(&err)
 	c, err := readConfig(dir)
@@ -101,12 +101,9 @@ func LoadWith(dir string, tower *clip.Model) (_ *Model, err error) {
 
 func readConfig(dir string) (Config, error) {
 	path := filepath.Join(dir, configFile)
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return Config{}, fmt.Errorf("captioner %s: there is no %s in it; give the folder of a captioner", dir, configFile)
-	}
+	data, err := readConfigFile(dir)
 	if err != nil {
-		return Config{}, fmt.Errorf("captioner: %w", err)
+		return Config{}, err
 	}
 	c, err := parseConfig(data)
 	if err != nil {
@@ -115,7 +112,7 @@ func readConfig(dir string) (Config, error) {
 	return c, nil
 }
 
-// Save writes a folder that Load reads; dtype is Float32, or Float16 to halve
+// Save writes a folder that LoadModel reads; dtype is Float32, or Float16 to halve
 // it. The CLIP isn't part of it. metadata goes into the weights file.
 func (m *Model) Save(dir string, dtype torch.DType, metadata map[string]string) (err error) {
 	defer torch.Catch(&err)
@@ -138,10 +135,4 @@ func (m *Model) Save(dir string, dtype torch.DType, metadata map[string]string) 
 		return fmt.Errorf("save captioner: %w", err)
 	}
 	return nil
-}
-
-// Hash identifies a captioner's folder: the SHA-256 over its config, which has
-// the image tower's own hash, its weights and the tokenizer's files.
-func Hash(dir string) (string, error) {
-	return checkpoint.HashFiles(dir, append([]string{configFile, weightsFile}, text.Files()...)...)
 }

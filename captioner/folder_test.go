@@ -17,7 +17,7 @@ func TestTowerOfAnotherCLIPIsRefused(t *testing.T) {
 	if err := m.Save(dir, torch.Float32, nil); err != nil {
 		t.Fatal(err)
 	}
-	_, err := Load(dir, torch.CPU)
+	_, err := LoadModel(dir, torch.CPU)
 	if err == nil || !strings.Contains(err.Error(), filepath.Join(root, "models", "tower")) {
 		t.Errorf("without the CLIP: %v", err)
 	}
@@ -27,7 +27,7 @@ func TestTowerOfAnotherCLIPIsRefused(t *testing.T) {
 	if err := m.CLIP.Save(tower, torch.Float16, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(dir, torch.CPU); err != nil {
+	if _, err := LoadModel(dir, torch.CPU); err != nil {
 		t.Errorf("with the tower in float16: %v", err)
 	}
 	torch.NoGrad(func() {
@@ -39,7 +39,7 @@ func TestTowerOfAnotherCLIPIsRefused(t *testing.T) {
 	if err := m.CLIP.Save(tower, torch.Float32, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(dir, torch.CPU); !errors.Is(err, ErrTower) || !strings.Contains(err.Error(), tower) {
+	if _, err := LoadModel(dir, torch.CPU); !errors.Is(err, ErrTower) || !strings.Contains(err.Error(), tower) {
 		t.Errorf("with a changed tower: %v", err)
 	}
 	if _, err := LoadWith(dir, m.CLIP); !errors.Is(err, ErrTower) {
@@ -60,7 +60,7 @@ func TestTowerIsFoundBesideTheCaptioner(t *testing.T) {
 	if err := m.CLIP.Save(filepath.Join(root, "tower"), torch.Float16, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(dir, torch.CPU); err != nil {
+	if _, err := LoadModel(dir, torch.CPU); err != nil {
 		t.Error(err)
 	}
 }

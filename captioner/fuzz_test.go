@@ -3,6 +3,7 @@ package captioner
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"testing"
 )
 
@@ -30,6 +31,26 @@ func FuzzConfig(f *testing.F) {
 		}
 		if again, err := parseConfig(written); err != nil || again != c {
 			t.Errorf("%+v comes back as %+v, %v", c, again, err)
+		}
+	})
+}
+
+func FuzzBLIPConfig(f *testing.F) {
+	for _, dir := range blipCases {
+		data, err := os.ReadFile(filepath.Join(dir, "config.json"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(`{"model_type":"blip","vision_config":null,"text_config":{"num_attention_heads":0}}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := parseBLIPConfig(data)
+		if err != nil {
+			return
+		}
+		if c.Vision.tokens() < 2 || c.Text.Width%c.Text.Heads != 0 || c.Text.SEP >= int64(c.Text.VocabSize) || c.preprocess().Validate() != nil {
+			t.Errorf("%+v is taken", c)
 		}
 	})
 }

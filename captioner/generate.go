@@ -16,7 +16,9 @@ var negativeInfinity = float32(math.Inf(-1))
 
 // Caption is one caption of an image.
 type Caption struct {
-	Text string `json:"text"` // never empty
+	// Text is "" where the captioner has nothing to say; that of the small
+	// decoder never is.
+	Text string `json:"text"`
 	// LogProb is the model's log-probability of the tokens, natural
 	// logarithm, the end mark included if it was reached: at temperature 1 and
 	// over the whole vocabulary, however the caption was drawn.
@@ -29,9 +31,17 @@ type GenerateOptions struct {
 	N           int     // captions an image; 0 means 1
 	Temperature float64 // divides the logits; 0 = greedy, the likeliest token each time (all N captions are equal)
 	TopP        float64 // nucleus: the fewest tokens with this probability together, in (0, 1]; 0 means 1
-	MaxLength   int     // most tokens of a caption, without its end mark; 0 or too many = what the model has room for
+	MaxLength   int     // most tokens of a caption, without its end mark and the prompt; 0 or too many = what the model has room for
 	Seed        int64
+	// Beams above 1 search for the likeliest captions (beam search) in place of
+	// drawing them: the N best of so many, N ≤ Beams, at temperature 0.
+	Beams int `json:",omitempty"`
+	// Prompt is what each caption begins with.
+	Prompt string `json:",omitempty"`
 }
+
+// maxBeams bounds a search's memory.
+const maxBeams = 64
 
 func (o GenerateOptions) check() error {
 	switch {
@@ -43,49 +53,14 @@ func (o GenerateOptions) check() error {
 		return fmt.Errorf("top_p %g: want a number in (0, 1]", o.TopP)
 	case o.MaxLength < 0:
 		return fmt.Errorf("max_length %d: want 1 or more tokens, or 0 for the most possible", o.MaxLength)
+	case o.Beams < 0 || o.Beams > maxBeams:
+		return fmt.Errorf("beams %d: want 1 to %d", o.Beams, maxBeams)
+	case o.Beams > 1 && o.Temperature > 0:
+		return fmt.Errorf("beams %d with temperature %g: beam search draws nothing; set temperature to 0, or beams to 1", o.Beams, o.Temperature)
+	case o.Beams > 1 && o.N > o.Beams:
+		return fmt.Errorf("captions an image %d of %d beams: want at most as many", o.N, o.Beams)
 	}
 	return nil
-}
-
-// rowsAtOnce bounds the captions that are decoded together, and with them the memory.
-const rowsAtOnce = 512
-
-// Caption writes o.N captions for each image of pixels [B, H, W, 3], which are
-// preprocessed as m.Preprocess says; B is len(keys). The captions of an image
-// depend on its pixels, its key and the seed, not on the other images.
-func (m *Model) Caption(ctx context.Context, pixels []uint8, keys []string, o GenerateOptions) (captions [][]Caption, err error) {
-	defer torch.Catch(&err)
-	if err := o.check(); err != nil {
-		return nil, fmt.Errorf("caption: %w", err)
-	}
-	size := m.CLIP.Preprocess.Bytes()
-	if len(pixels) != size*len(keys) {
-		return nil, fmt.Errorf("caption: %d bytes of pixels for %d images, want %d a image of %d×%d RGB", len(pixels), len(keys), size, m.CLIP.Preprocess.ImageSize, m.CLIP.Preprocess.ImageSize)
-	}
-	o.N, o.MaxLength = max(o.N, 1), m.maxLength(o.MaxLength)
-	if o.TopP == 0 {
-		o.TopP = 1
-	}
-	m.CLIP.SetTraining(false)
-	images := max(1, rowsAtOnce/o.N)
-	for from := 0; from < len(keys); from += images {
-		to := min(from+images, len(keys))
-		some, err := m.captionSome(ctx, pixels[from*size:to*size], keys[from:to], o)
-		if err != nil {
-			return nil, fmt.Errorf("caption: %w", err)
-		}
-		captions = append(captions, some...)
-	}
-	return captions, nil
-}
-
-// maxLength is how many tokens fit beside bos and eos, at most n if n isn't 0.
-func (m *Model) maxLength(n int) int {
-	room := m.Decoder.Config.ContextLength - 2
-	if n == 0 {
-		return room
-	}
-	return min(n, room)
 }
 
 // row is a caption in the making.
@@ -97,50 +72,43 @@ type row struct {
 	next          int32
 }
 
-func (m *Model) captionSome(ctx context.Context, pixels []uint8, keys []string, o GenerateOptions) ([][]Caption, error) {
-	samples := o.N
-	if o.Temperature == 0 {
+// sample draws o.N captions for each image, or takes the likeliest token each time.
+func (d *draft) sample(ctx context.Context, pixels []uint8, keys []string) ([][]found, error) {
+	samples := d.o.N
+	if d.o.Temperature == 0 {
 		samples = 1
 	}
-	out := make([][]Caption, len(keys))
+	out := make([][]found, len(keys))
 	var alive []*row
+	var from []int64 // decoded row of each caption: at first, an image's captions share one
 	for i, key := range keys {
-		out[i] = make([]Caption, o.N)
+		out[i] = make([]found, d.o.N)
 		for s := range samples {
-			alive = append(alive, &row{image: i, sample: s, rng: noise(o.Seed, key, s)})
+			alive = append(alive, &row{image: i, sample: s, rng: noise(d.o.Seed, key, s)})
+			from = append(from, int64(i))
 		}
 	}
-	c := newCache(len(m.Decoder.Blocks))
+	c := d.start(pixels, len(keys))
 	defer c.free()
-	hidden := m.begin(c, pixels, len(keys))
-	defer func() { hidden.Free() }()
-	// Cached row of each caption: at first, an image's captions share one.
-	from := make([]int64, len(alive))
-	for r, a := range alive {
-		from[r] = int64(a.image)
-	}
-	for length := 0; ; length++ {
+	for first := true; ; first = false {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		torch.Scope(func() {
-			torch.NoGrad(func() {
-				if length == 0 && samples > 1 {
-					index := torch.From(m.Decoder.device(), from, len(from))
-					c.rows(index)
-					replace(&hidden, hidden.IndexSelect(0, index))
-				}
-				m.choose(alive, hidden, length == 0, o)
-			})
+		step(func() {
+			if first && samples > 1 {
+				c.keep(from)
+			}
+			d.choose(alive, c.logits(), first)
 		})
 		still := from[:0]
 		kept := alive[:0]
 		for r, a := range alive {
-			if a.next != m.Tokenizer.EOS() {
+			ended := int64(a.next) == d.eos
+			if !ended {
 				a.tokens = append(a.tokens, a.next)
 			}
-			if a.next == m.Tokenizer.EOS() || len(a.tokens) == o.MaxLength {
-				out[a.image][a.sample] = Caption{Text: tidy(m.Tokenizer.Decode(a.tokens)), LogProb: a.logProb}
+			if ended || len(a.tokens) == d.o.MaxLength {
+				out[a.image][a.sample] = found{a.tokens, a.logProb}
 				continue
 			}
 			still, kept = append(still, int64(r)), append(kept, a)
@@ -150,71 +118,55 @@ func (m *Model) captionSome(ctx context.Context, pixels []uint8, keys []string, 
 		if len(alive) == 0 {
 			break
 		}
-		torch.Scope(func() {
-			torch.NoGrad(func() {
-				d := m.Decoder.device()
-				if dropped {
-					c.rows(torch.From(d, from, len(from)))
-				}
-				ids := make([]int64, len(alive))
-				for r, a := range alive {
-					ids[r] = int64(a.next)
-				}
-				x := m.Decoder.Embed(torch.From(d, ids, len(ids), 1), length+1)
-				replace(&hidden, m.Decoder.extend(c, x, nil).Select(1, 0))
-			})
+		step(func() {
+			if dropped {
+				c.keep(from)
+			}
+			next := make([]int64, len(alive))
+			for r, a := range alive {
+				next[r] = int64(a.next)
+			}
+			c.extend(next)
 		})
 	}
 	for i := range out {
-		for s := samples; s < o.N; s++ {
+		for s := samples; s < d.o.N; s++ {
 			out[i][s] = out[i][0]
 		}
 	}
 	return out, nil
 }
 
-// begin decodes the prefixes and bos, and gives the hidden states [B, width]
-// that the first token is read from.
-func (m *Model) begin(c *cache, pixels []uint8, images int) (hidden *torch.Tensor) {
-	torch.Scope(func() {
-		torch.NoGrad(func() {
-			prefix := m.Decoder.EncodePrefix(look(m.CLIP, m.CLIP.Pixels(pixels, images)))
-			bos := make([]int64, images)
-			for i := range bos {
-				bos[i] = int64(m.Tokenizer.BOS())
-			}
-			d := m.Decoder.device()
-			x := torch.Cat(1, prefix, m.Decoder.Embed(torch.From(d, bos, images, 1), 0))
-			p := prefix.Dim(1)
-			hidden = m.Decoder.extend(c, x, prefixMask(d, p, 1)).Select(1, p).Contiguous().Keep()
-		})
-	})
-	return hidden
-}
-
-// choose draws the next token of each row from hidden states [R, width] and
-// adds its log-probability.
-func (m *Model) choose(rows []*row, hidden *torch.Tensor, first bool, o GenerateOptions) {
-	logits := m.Decoder.Logits(hidden)
-	ban := m.banned
-	if first {
-		ban = m.bannedFirst
-	}
-	allowed := logits.Add(ban)
+// choose draws the next token of each row from logits [R, vocabulary] and adds
+// its log-probability.
+func (d *draft) choose(rows []*row, logits *torch.Tensor, first bool) {
+	allowed := d.allowed(logits, first)
 	var next []int64
-	if o.Temperature == 0 {
+	if d.o.Temperature == 0 {
 		next = torch.To[int64](allowed.ArgMax(-1))
 	} else {
 		// On the host, since the device's generators can't be seeded a row.
-		p := torch.To[float32](allowed.Scale(1 / o.Temperature).Softmax(-1))
-		next = draw(rows, p, len(p)/len(rows), o.TopP)
+		p := torch.To[float32](allowed.Scale(1 / d.o.Temperature).Softmax(-1))
+		next = draw(rows, p, len(p)/len(rows), d.o.TopP)
 	}
-	index := torch.From(hidden.Device(), next, len(rows), 1)
+	index := torch.From(d.device, next, len(rows), 1)
 	logProbs := torch.To[float32](logits.LogSoftmax(-1).Gather(-1, index))
 	for r, a := range rows {
 		a.next = int32(next[r])
 		a.logProb += float64(logProbs[r])
 	}
+}
+
+// allowed gives −Inf to what can't come next; first is the place after the prompt.
+func (l *language) allowed(scores *torch.Tensor, first bool) *torch.Tensor {
+	ban := l.banned
+	if first {
+		ban = l.bannedFirst
+	}
+	if ban == nil {
+		return scores
+	}
+	return scores.Add(ban)
 }
 
 // draw samples a token for each row from its probabilities p [rows, vocabulary].

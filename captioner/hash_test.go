@@ -50,7 +50,7 @@ func TestHashCoversEveryFile(t *testing.T) {
 
 // The shipped captioner belongs to the shipped CLIP.
 func TestShippedModelsFit(t *testing.T) {
-	if _, err := Load("../models/icon-captioner", torch.CPU); err != nil {
+	if _, err := LoadModel("../models/icon-captioner", torch.CPU); err != nil {
 		t.Error(err)
 	}
 }

@@ -304,7 +304,7 @@ func (t *task) captionHeldout(ctx context.Context) (*Quality, []Example, error) 
 		if len(keys) < atOnce && i+1 < n {
 			continue
 		}
-		captions, err := t.model.Caption(ctx, rgb, keys, GenerateOptions{N: 5, Temperature: 1, TopP: 0.9, Seed: t.o.Seed})
+		captions, err := t.model.Caption(ctx, Images{Pixels: rgb, Keys: keys}, GenerateOptions{N: 5, Temperature: 1, TopP: 0.9, Seed: t.o.Seed})
 		if err != nil {
 			return nil, nil, err
 		}

@@ -44,13 +44,13 @@ func TestEightPairsAreRecalledVerbatim(t *testing.T) {
 			t.Errorf("training changed %s of the CLIP", name)
 		}
 	}
-	m, err := Load(filepath.Join(o.Dir, "model"), torch.CPU)
+	m, err := LoadModel(filepath.Join(o.Dir, "model"), torch.CPU)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rgb, keys := pixels(t, m.Preprocess(), shapes())
 	for _, g := range []GenerateOptions{{}, {N: 3, Temperature: 0.5, TopP: 0.9}} {
-		captions, err := m.Caption(t.Context(), rgb, keys, g)
+		captions, err := m.Caption(t.Context(), Images{Pixels: rgb, Keys: keys}, g)
 		if err != nil {
 			t.Fatal(err)
 		}

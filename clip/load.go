@@ -143,7 +143,7 @@ func readHuggingFace(f files, tensors checkpoint.Tensors) (p parts, err error) {
 	if p.config, err = parseHFConfig(data); err != nil {
 		return p, fmt.Errorf("%s: %w", f.config, err)
 	}
-	if p.preprocess, err = readPreprocessor(f.dir, p.config.preprocess()); err != nil {
+	if p.preprocess, err = ReadPreprocessor(f.dir, p.config.preprocess()); err != nil {
 		return p, err
 	}
 	p.source = Source{Layout: HuggingFace, Weights: f.weights, DType: dtype(tensors)}

@@ -49,10 +49,10 @@ func (s *hfSize) fits(n int) bool {
 	return *s == hfSize{ShortestEdge: n} || *s == hfSize{Height: n, Width: n}
 }
 
-// readPreprocessor reads the settings that differ between models; what the files
+// ReadPreprocessor reads the settings that differ between models; what the files
 // leave out, or all if there are none, is p's. As in transformers 5,
 // processor_config.json comes first, if it has image_processor in it.
-func readPreprocessor(dir string, p imaging.Preprocess) (imaging.Preprocess, error) {
+func ReadPreprocessor(dir string, p imaging.Preprocess) (imaging.Preprocess, error) {
 	for _, name := range []string{processorFile, preprocessorFile} {
 		path := filepath.Join(dir, name)
 		data, err := os.ReadFile(path)

@@ -62,13 +62,15 @@ type Anchors struct {
 
 // Captions describes the text-compensated anchors: captions of the finetune images by a pretrained captioner.
 type Captions struct {
-	Captioner    string  `yaml:"captioner"`      // folder of a captioner
-	PerImage     int     `yaml:"per_image"`      // captions an image
-	Temperature  float64 `yaml:"temperature"`    // of sampling; 0 = greedy
-	TopP         float64 `yaml:"top_p"`          // nucleus: smallest set of tokens with this probability, in (0,1]; 1 = all
-	MaxLength    int     `yaml:"max_length"`     // tokens a caption
-	MinClipScore float64 `yaml:"min_clip_score"` // drop captions whose cosine to their image is lower; −1 = keep all
-	BatchSize    int     `yaml:"batch_size"`     // images at a time
+	Captioner    string  `yaml:"captioner"`                // folder of a captioner, or organisation/name[@revision] of the Hugging Face hub
+	PerImage     int     `yaml:"per_image"`                // captions an image
+	Temperature  float64 `yaml:"temperature"`              // of sampling; 0 = greedy
+	TopP         float64 `yaml:"top_p"`                    // nucleus: smallest set of tokens with this probability, in (0,1]; 1 = all
+	Beams        int     `yaml:"beams" json:",omitempty"`  // above 1: beam search of the per_image likeliest, at temperature 0
+	Prompt       string  `yaml:"prompt" json:",omitempty"` // what each caption begins with
+	MaxLength    int     `yaml:"max_length"`               // tokens a caption
+	MinClipScore float64 `yaml:"min_clip_score"`           // drop captions whose cosine to their image is lower; −1 = keep all
+	BatchSize    int     `yaml:"batch_size"`               // images at a time
 }
 
 // Pairs describes the image-text-pair anchors: pairs that each finetune image retrieves from the pool.
@@ -166,7 +168,7 @@ func Default() Config {
 		Device:    "auto",
 		Precision: PrecisionAuto,
 		Anchors: Anchors{
-			Captions: Captions{PerImage: 5, Temperature: 1, TopP: 0.9, MaxLength: 30, MinClipScore: -1, BatchSize: 64},
+			Captions: Captions{PerImage: 5, Temperature: 1, TopP: 0.9, Beams: 1, MaxLength: 30, MinClipScore: -1, BatchSize: 64},
 			Pairs: Pairs{
 				Query: QueryImage, K: 10, MinSimilarity: -1, MinClipScore: -1, BatchSize: 256, Index: IndexAuto,
 				LeakGuard: LeakGuard{NearDuplicateCosine: 0.98},

@@ -52,7 +52,10 @@ func (v *validator) anchors(c *Config) {
 	v.min("anchors.captions.max_length", captions.MaxLength, 1)
 	v.between("anchors.captions.min_clip_score", captions.MinClipScore, -1, 1)
 	v.min("anchors.captions.batch_size", captions.BatchSize, 1)
-	v.check(captions.Temperature > 0 || captions.PerImage == 1, "anchors.captions.per_image", "is %d, but temperature 0 gives the same caption each time; set one of them to 1", captions.PerImage)
+	v.check(captions.Beams >= 1 && captions.Beams <= 64, "anchors.captions.beams", "is %d; give 1 (no search) to 64", captions.Beams)
+	v.check(captions.Beams <= 1 || captions.Temperature == 0, "anchors.captions.beams", "is %d, but beam search draws nothing; set temperature to 0, or beams to 1", captions.Beams)
+	v.check(captions.Beams <= 1 || captions.PerImage <= captions.Beams, "anchors.captions.per_image", "is %d of %d beams; give at most as many", captions.PerImage, captions.Beams)
+	v.check(captions.Temperature > 0 || captions.Beams > 1 || captions.PerImage == 1, "anchors.captions.per_image", "is %d, but temperature 0 gives the same caption each time; set one of them to 1, or beams to more", captions.PerImage)
 
 	p := c.Anchors.Pairs
 	v.min("anchors.pairs.k", p.K, 1)

@@ -8,19 +8,30 @@ import (
 	"arf/anchor"
 	"arf/captioner"
 	"arf/clip"
+	"arf/config"
 )
 
 func (r *run) captionsPath() string { return filepath.Join(r.dir, "anchors", "captions.jsonl") }
 
 // captionsHash covers what the captions depend on; how they are filtered comes later.
 func (r *run) captionsHash() (string, error) {
-	c := r.cfg.Anchors.Captions
-	tool, err := captioner.Hash(c.Captioner)
+	c := r.captionSettings()
+	tool, err := captioner.Hash(r.captioner)
 	if err != nil {
 		return "", fmt.Errorf("anchors.captions.captioner: %w", err)
 	}
 	c.MinClipScore, c.BatchSize = 0, 0
 	return hash("captions", r.modelHash, r.data.hashes["finetune"], tool, c, r.precision.String()), nil
+}
+
+// captionSettings is the config's, in a form that keeps captions from before
+// there were beams.
+func (r *run) captionSettings() config.Captions {
+	c := r.cfg.Anchors.Captions
+	if c.Beams == 1 {
+		c.Beams = 0
+	}
+	return c
 }
 
 // captions writes the captions of the finetune images, where anything uses them.
@@ -36,14 +47,16 @@ func (r *run) captions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := r.cfg.Anchors.Captions
-	tool, err := captioner.Load(c.Captioner, r.device)
+	c := r.captionSettings()
+	tool, err := captioner.Load(r.captioner, r.device, r.precision)
 	if err != nil {
 		return fmt.Errorf("anchors.captions.captioner: %w", err)
 	}
 	summary, err := anchor.Caption(ctx, r.captionsPath(), r.data.finetune, tool, model, anchor.CaptionOptions{
-		Name:      c.Captioner,
-		Generate:  captioner.GenerateOptions{N: c.PerImage, Temperature: c.Temperature, TopP: c.TopP, MaxLength: c.MaxLength, Seed: captionSeed},
+		Name: c.Captioner,
+		Generate: captioner.GenerateOptions{
+			N: c.PerImage, Temperature: c.Temperature, TopP: c.TopP, Beams: c.Beams, Prompt: c.Prompt, MaxLength: c.MaxLength, Seed: captionSeed,
+		},
 		BatchSize: c.BatchSize, Workers: r.cfg.Train.Workers, Precision: r.precision, Hash: inputs, Progress: r.stage("captions"),
 	})
 	if err != nil {

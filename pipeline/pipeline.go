@@ -69,6 +69,7 @@ type run struct {
 	o         Options
 	dir       string
 	model     string // where cfg.Model is on this machine
+	captioner string // the same of the captioner, if one is needed
 	device    torch.Device
 	precision torch.DType
 	modelHash string
@@ -96,6 +97,11 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 	r := &run{cfg: cfg, o: o, dir: Dir(cfg)}
 	if r.model, err = hub.Resolve(ctx, cfg.Model, hub.Options{Progress: o.Fetch}); err != nil {
 		return err
+	}
+	if cfg.NeedsCaptions() {
+		if r.captioner, err = hub.Resolve(ctx, cfg.Anchors.Captions.Captioner, hub.Options{Progress: o.Fetch}); err != nil {
+			return fmt.Errorf("anchors.captions.captioner: %w", err)
+		}
 	}
 	if r.device, err = torch.ParseDevice(cfg.Device); err != nil {
 		return err

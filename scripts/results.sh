@@ -12,7 +12,7 @@ while (($#)) && [[ $1 != -- ]]; do models+=("$1"); shift; done
 
 config=configs/icons.yaml
 methods='[zeroshot, ft, flyp, flyp+tca, flyp+ita, arf, flyp-2x, flyp+random, flyp+random-matched, pairs-only, caption=class-prompt]'
-rates=(3e-5 1e-4 3e-4 1e-3)
+rates=(1e-4 3e-4 1e-3)
 
 runs=() sweep=()
 for i in "${!models[@]}"; do

@@ -28,7 +28,7 @@ if ! cmp -s scripts/golden/requirements.txt "$venv/requirements.txt"; then
 fi
 
 export HF_HUB_OFFLINE=1 TRANSFORMERS_VERBOSITY=error PYTHONWARNINGS=ignore PYTHONDONTWRITEBYTECODE=1
-golden=(clipbpe text_small tokenizer imaging_small preprocess weights clip_small positions features features_store metrics)
+golden=(clipbpe text_small tokenizer imaging_small preprocess weights clip_small positions features features_store metrics blip)
 case ${1:-} in
 golden) scripts=("${golden[@]}") ;;
 '') echo "usage: ${0##*/} golden|parity|NAME" >&2 && exit 2 ;;
