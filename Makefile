@@ -4,6 +4,7 @@
 #   ARGS='…'        further flags of arf in `make demo` and `make results`
 #   PKG=./clip      the packages of test-go, bench and fuzz
 #   FUZZTIME=10s    time for each fuzz target
+#   SOAK=10000      steps of soak
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -16,6 +17,7 @@ export LIBTORCH
 GO       := scripts/go
 PKG      ?= ./...
 FUZZTIME ?= 10s
+SOAK     ?= 10000
 ARGS     ?=
 JOBS     ?= $(shell nproc)
 
@@ -107,6 +109,9 @@ lint: ## golangci-lint and shellcheck
 fuzz: ## run every fuzz target for FUZZTIME
 	@scripts/fuzz.sh $(FUZZTIME) $(PKG)
 
+soak: ## train SOAK steps of a tiny model: flat memory, no tensor or goroutine left over
+	ARF_SOAK_STEPS=$(SOAK) $(GO) test -run='^TestSoak$$' -v -count=1 -timeout=2h ./finetune
+
 bench: ## run the benchmarks
 	$(GO) test -run='^$$' -bench=. -benchmem $(PKG)
 
@@ -119,4 +124,4 @@ parity: build ## let transformers and open_clip load what arf writes; measured e
 clean: ## remove what was built; data and runs stay
 	rm -rf bin build/shim $(ENGINE) $(FAISS)
 
-.PHONY: help setup engine build demo results sweep test test-go lint fuzz bench golden parity clean
+.PHONY: help setup engine build demo results sweep test test-go lint fuzz soak bench golden parity clean

@@ -17,11 +17,14 @@ type Config struct {
 	Device    string    `yaml:"device"`    // auto, cpu, cuda or cuda:N; auto takes the first GPU, else the CPU
 	Threads   int       `yaml:"threads"`   // CPU threads of the engine; 0 = all cores
 	Precision Precision `yaml:"precision"` // of the forward and backward pass; weights and optimiser stay fp32
-	Data      Data      `yaml:"data"`
-	Anchors   Anchors   `yaml:"anchors"`
-	Train     Train     `yaml:"train"`
-	Eval      Eval      `yaml:"eval"`
-	Report    Report    `yaml:"report"`
+	// Deterministic: the same bits on every run, also on a GPU, where it costs time; on the CPU they are anyway.
+	Deterministic bool `yaml:"deterministic"`
+
+	Data    Data    `yaml:"data"`
+	Anchors Anchors `yaml:"anchors"`
+	Train   Train   `yaml:"train"`
+	Eval    Eval    `yaml:"eval"`
+	Report  Report  `yaml:"report"`
 
 	// Where each key was given ("file.yaml:12" or `--set "key=value"`), for messages.
 	origin map[string]string

@@ -109,6 +109,10 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 	if cfg.Threads > 0 {
 		torch.SetThreads(cfg.Threads)
 	}
+	if cfg.Deterministic {
+		torch.SetDeterministic(true)
+		defer torch.SetDeterministic(false)
+	}
 	r.precision = precision(cfg.Precision, r.device)
 	if err := checkFolder(r.dir); err != nil {
 		return err

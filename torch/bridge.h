@@ -39,6 +39,7 @@ static inline int arf_autocast(const arf_torch_api *a, int on, int cuda, int64_t
 }
 static inline int64_t arf_scope(const arf_torch_api *a, int64_t id) { return a->scope(id); }
 static inline int arf_manual_seed(const arf_torch_api *a, int64_t seed) { return a->manual_seed(seed); }
+static inline int arf_set_deterministic(const arf_torch_api *a, int on) { return a->set_deterministic(on); }
 static inline int arf_set_threads(const arf_torch_api *a, int64_t n) { return a->set_threads(n); }
 static inline int64_t arf_threads(const arf_torch_api *a) { return a->threads(); }
 static inline int64_t arf_cuda_devices(const arf_torch_api *a) { return a->cuda_devices(); }

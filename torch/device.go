@@ -5,6 +5,7 @@ import "C"
 
 import (
 	"fmt"
+	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -90,6 +91,25 @@ func ManualSeed(seed int64) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	check("manual_seed", C.arf_manual_seed(api(), C.int64_t(seed)))
+}
+
+// SetDeterministic has every operator give the same bits each time, for the same
+// engine, device and number of threads; one that can't panics. It's for GPUs: on
+// the CPU the operators that this project uses do so anyway. Call it before the
+// first work on a GPU, since cuBLAS reads its setting
+// (CUBLAS_WORKSPACE_CONFIG) when it starts. (PyTorch, use_deterministic_algorithms.)
+func SetDeterministic(on bool) {
+	const key = "CUBLAS_WORKSPACE_CONFIG"
+	flag := C.int(0)
+	if on {
+		flag = 1
+		if os.Getenv(key) == "" {
+			_ = os.Setenv(key, ":4096:8")
+		}
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	check("set_deterministic", C.arf_set_deterministic(api(), flag))
 }
 
 // Index is a GPU's number; 0 for the CPU.

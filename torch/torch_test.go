@@ -3,6 +3,7 @@ package torch
 import (
 	"errors"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -101,6 +102,34 @@ func TestAdamWFollowsItsDefinition(t *testing.T) {
 	}
 	if got := p.Item(); math.Abs(got-w) > 1e-5 {
 		t.Errorf("after 20 steps %v, want %v", got, w)
+	}
+}
+
+// An operator that libtorch knows to give other bits each time is refused, and
+// only while asked for.
+func TestDeterministicMode(t *testing.T) {
+	// Which of several values for one place wins isn't said.
+	put := func() (err error) {
+		defer Catch(&err)
+		Scope(func() {
+			Call("aten::put_", Zeros(CPU, Float32, 3), From(CPU, []int64{0, 0}, 2), From(CPU, []float32{1, 2}, 2), false)
+		})
+		return nil
+	}
+	if err := put(); err != nil {
+		t.Fatal(err)
+	}
+	SetDeterministic(true)
+	err := put()
+	SetDeterministic(false)
+	if err == nil || !strings.Contains(err.Error(), "deterministic") {
+		t.Errorf("got %v", err)
+	}
+	if err := put(); err != nil {
+		t.Errorf("still refused: %v", err)
+	}
+	if os.Getenv("CUBLAS_WORKSPACE_CONFIG") == "" {
+		t.Error("cuBLAS isn't told")
 	}
 }
 

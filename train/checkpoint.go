@@ -40,6 +40,8 @@ type state struct {
 	Updates int               `json:"updates"` // steps less those skipped
 	Hash    string            `json:"hash"`    // of what the run was started with; see Options.Hash
 	SHA256  map[string]string `json:"sha256"`  // of the other files
+	// Machine is what rounds: with another, a resumed run has other last bits.
+	Machine string `json:"machine,omitempty"`
 	// Sum is of the fields above; checkpoints of earlier versions have none.
 	Sum string `json:"state_sha256,omitempty"`
 }
@@ -54,10 +56,14 @@ func (s state) sum() string {
 	return hex.EncodeToString(sum[:])
 }
 
+func machine(d torch.Device) string {
+	return fmt.Sprintf("libtorch %s, %s, %d threads", torch.Version(), d, torch.Threads())
+}
+
 func stepDir(dir string, step int) string { return filepath.Join(dir, fmt.Sprintf("step-%d", step)) }
 
-// save writes checkpoints/step-N whole or not at all, and removes all but the last keep.
-func save(dir string, step int, hash string, params []nn.Param, opt *torch.AdamW, names [][]string, keep int) (err error) {
+// save writes checkpoints/step-N whole or not at all, and removes all but the last o.KeepCheckpoints.
+func save(dir string, step int, o Options, params []nn.Param, opt *torch.AdamW, names [][]string) (err error) {
 	final := stepDir(dir, step)
 	partial := final + partialSuffix
 	defer func() {
@@ -81,7 +87,7 @@ func save(dir string, step int, hash string, params []nn.Param, opt *torch.AdamW
 			}
 		}
 	}
-	s := state{Step: step, Updates: opt.Steps, Hash: hash, SHA256: map[string]string{}}
+	s := state{Step: step, Updates: opt.Steps, Hash: o.Hash, SHA256: map[string]string{}, Machine: machine(o.Device)}
 	for file, tensors := range map[string]checkpoint.Tensors{modelFile: model, optimizerFile: moments} {
 		path := filepath.Join(partial, file)
 		if err := checkpoint.WriteSafetensors(path, tensors, nil); err != nil {
@@ -115,7 +121,7 @@ func save(dir string, step int, hash string, params []nn.Param, opt *torch.AdamW
 	if err := syncFolder(dir); err != nil {
 		return err
 	}
-	return prune(dir, step, cmp.Or(keep, keepDefault))
+	return prune(dir, step, cmp.Or(o.KeepCheckpoints, keepDefault))
 }
 
 // syncFolder has the names in a folder reach the disk.
@@ -171,11 +177,11 @@ var (
 
 // restore loads the newest checkpoint that is undamaged into the model and the
 // optimiser, and returns its step; 0 where there is none.
-func restore(dir, hash string, model any, opt *torch.AdamW, names [][]string) (int, error) {
+func restore(dir string, o Options, model any, opt *torch.AdamW, names [][]string) (int, error) {
 	steps := listSteps(dir)
 	for _, step := range steps {
 		path := stepDir(dir, step)
-		err := restoreFrom(path, hash, model, opt, names)
+		err := restoreFrom(path, o, model, opt, names)
 		if err == nil {
 			return step, nil
 		}
@@ -191,7 +197,7 @@ func restore(dir, hash string, model any, opt *torch.AdamW, names [][]string) (i
 	return 0, nil
 }
 
-func restoreFrom(path, hash string, model any, opt *torch.AdamW, names [][]string) error {
+func restoreFrom(path string, o Options, model any, opt *torch.AdamW, names [][]string) error {
 	data, err := os.ReadFile(filepath.Join(path, stateFile))
 	if err != nil {
 		return err
@@ -206,7 +212,7 @@ func restoreFrom(path, hash string, model any, opt *torch.AdamW, names [][]strin
 	if filepath.Base(path) != filepath.Base(stepDir("", s.Step)) || s.Updates < 0 || s.Updates > s.Step {
 		return fmt.Errorf("%s: it is of step %d with %d updates", stateFile, s.Step, s.Updates)
 	}
-	if s.Hash != hash {
+	if s.Hash != o.Hash {
 		return fmt.Errorf("%s was made with another config or other data (%w); use another run folder, or delete it to start again", path, errDifferentRun)
 	}
 	for _, file := range []string{modelFile, optimizerFile} {
@@ -222,6 +228,10 @@ func restoreFrom(path, hash string, model any, opt *torch.AdamW, names [][]strin
 		return fmt.Errorf("resume from %s: %w (%w); use another run folder, or delete it to start again", path, err, errDifferentModel)
 	}
 	opt.Steps = s.Updates
+	if now := machine(o.Device); s.Machine != "" && s.Machine != now {
+		slog.Warn("the run goes on where sums are rounded otherwise, so its weights will differ in their last bits from an uninterrupted run's",
+			"checkpoint", path, "before", s.Machine, "now", now)
+	}
 	return nil
 }
 

@@ -39,7 +39,7 @@ func FuzzState(f *testing.F) {
 	task := newRegression()
 	params := nn.Params(task.model)
 	opt, names := optimizer(params, options("", 4))
-	if err := save(dir, 3, "a", params, opt, names, 2); err != nil {
+	if err := save(dir, 3, options("", 4), params, opt, names); err != nil {
 		f.Fatal(err)
 	}
 	path := filepath.Join(dir, "step-3")
@@ -57,7 +57,7 @@ func FuzzState(f *testing.F) {
 		other := newRegression()
 		opt, names := optimizer(nn.Params(other.model), options("", 4))
 		before := other.weights()
-		err := restoreFrom(path, "a", other.model, opt, names)
+		err := restoreFrom(path, options("", 4), other.model, opt, names)
 		if err != nil && other.weights() != before {
 			t.Error("a refused checkpoint changed the weights")
 		}

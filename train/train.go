@@ -85,7 +85,7 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 			return err
 		}
 		defer unlock()
-		if start, err = restore(checkpoints, o.Hash, task.Trained(), opt, names); err != nil {
+		if start, err = restore(checkpoints, o, task.Trained(), opt, names); err != nil {
 			return err
 		}
 	}
@@ -107,7 +107,7 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		if err := sync(); err != nil {
 			return fmt.Errorf("write metrics of step %d: %w", step, err)
 		}
-		err := save(checkpoints, step, o.Hash, params, opt, names, o.KeepCheckpoints)
+		err := save(checkpoints, step, o, params, opt, names)
 		if left := listSteps(checkpoints); err != nil && len(left) > 0 {
 			err = fmt.Errorf("%w; the checkpoint of step %d is kept, and the same command goes on from there", err, left[0])
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -830,6 +831,28 @@ func TestGradientsAreClipped(t *testing.T) {
 	for i := range whole {
 		if math.Abs(clipped[i]*4-whole[i]) > 1e-4*norm {
 			t.Errorf("element %d: %g of %g", i, clipped[i], whole[i])
+		}
+	}
+}
+
+// A run that goes on with another number of threads says what that means.
+func TestAnotherMachineIsTold(t *testing.T) {
+	var log bytes.Buffer
+	defer slog.SetDefault(slog.Default())
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	threads := torch.Threads()
+	defer torch.SetThreads(threads)
+	dir := t.TempDir()
+	for i, n := range []int{threads, threads, threads + 1} {
+		torch.SetThreads(n)
+		o := options(dir, 9)
+		o.StopAfter = 2
+		if err := Run(context.Background(), newRegression(), o); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		told := strings.Contains(log.String(), fmt.Sprintf("%d threads", threads+1))
+		if told != (i == 2) {
+			t.Errorf("call %d with %d threads said %q", i, n, &log)
 		}
 	}
 }

@@ -50,6 +50,7 @@ extern "C" __attribute__((visibility("default"))) const arf_torch_api *arf_torch
       arf::autocast,
       arf::scope,
       arf::manual_seed,
+      arf::set_deterministic,
       arf::set_threads,
       arf::threads,
       arf::cuda_devices,

@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 /* Raised whenever the table or the encoding below changes. */
-#define ARF_TORCH_ABI 2
+#define ARF_TORCH_ABI 3
 
 /* Tags of the word stream that carries arguments and results: a tag word is
  * followed by its payload words. Strings are a byte count and the bytes, padded
@@ -68,6 +68,8 @@ typedef struct arf_torch_api {
   int64_t (*scope)(int64_t set_or_minus_1);
 
   int (*manual_seed)(int64_t seed);
+  /* Operators that give other bits each time are replaced, or become errors. */
+  int (*set_deterministic)(int on);
   int (*set_threads)(int64_t threads);
   int64_t (*threads)(void);
   int64_t (*cuda_devices)(void);

@@ -28,6 +28,14 @@ int manual_seed(int64_t seed) {
   return guard([&] { at::manual_seed(seed); });
 }
 
+int set_deterministic(int on) {
+  return guard([&] {
+    at::globalContext().setDeterministicAlgorithms(on != 0, /*warn_only=*/false);
+    at::globalContext().setDeterministicCuDNN(on != 0);
+    at::globalContext().setBenchmarkCuDNN(false);
+  });
+}
+
 int set_threads(int64_t threads) {
   return guard([&] {
     TORCH_CHECK(threads > 0, "the number of threads must be positive, got ", threads);

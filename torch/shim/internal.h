@@ -56,6 +56,7 @@ int grad_mode(int enabled, int *previous);
 int autocast(int enabled, int cuda, int64_t dtype, int *previous);
 
 int manual_seed(int64_t seed);
+int set_deterministic(int on);
 int set_threads(int64_t threads);
 int64_t threads();
 int64_t cuda_devices();
