@@ -98,13 +98,15 @@ func (m *Model) SetTraining(on bool) {
 func (m *Model) Pixels(rgb []uint8, batch int) *torch.Tensor {
 	size := m.Config.Vision.ImageSize
 	d := m.Device()
-	x := torch.From(d, rgb, batch, size, size, 3).Cast(torch.Float32)
 	scale, shift := make([]float32, 3), make([]float32, 3)
 	for c := range 3 {
 		scale[c] = 1 / (255 * m.Preprocess.Std[c])
 		shift[c] = -m.Preprocess.Mean[c] / m.Preprocess.Std[c]
 	}
-	return x.Mul(torch.From(d, scale, 3)).Add(torch.From(d, shift, 3)).Permute(0, 3, 1, 2)
+	return torch.Tidy(func() *torch.Tensor {
+		x := torch.From(d, rgb, batch, size, size, 3).Cast(torch.Float32)
+		return x.Mul(torch.From(d, scale, 3)).Add(torch.From(d, shift, 3)).Permute(0, 3, 1, 2)
+	})
 }
 
 // EncodeImage maps pixels [B, 3, H, W] to features [B, embedDim] of length 1, float32.
