@@ -24,6 +24,7 @@ var gradientCases = []struct {
 	{"Div", [][]int{{2, 3}, {3}}, func(x []*Tensor) *Tensor { return x[0].Div(x[1]) }},
 	{"Scale", [][]int{{4}}, func(x []*Tensor) *Tensor { return x[0].Scale(-3) }},
 	{"Exp", [][]int{{4}}, func(x []*Tensor) *Tensor { return x[0].Exp() }},
+	{"Tidy", [][]int{{4}}, func(x []*Tensor) *Tensor { return Tidy(func() *Tensor { return x[0].Exp().Tanh() }) }},
 	{"Tanh", [][]int{{4}}, func(x []*Tensor) *Tensor { return x[0].Tanh() }},
 	{"ReLU", [][]int{{6}}, func(x []*Tensor) *Tensor { return x[0].ReLU() }},
 	{"GELU", [][]int{{6}}, func(x []*Tensor) *Tensor { return x[0].GELU() }},
