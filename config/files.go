@@ -55,7 +55,7 @@ func (s Source) Paths() []string { return strings.Split(s.Path, "::") }
 // exists checks paths, of each the folder before its first pattern ({000..099}, *).
 func (v *validator) exists(key string, paths ...string) {
 	for _, path := range paths {
-		if path == "" {
+		if path == "" || strings.Contains(path, "://") { // a server's, asked when it is opened
 			continue
 		}
 		concrete := path

@@ -15,12 +15,15 @@
 package dataset
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"arf/remote"
 )
 
 // Sample is one image with what is known about it.
@@ -64,7 +67,7 @@ type Source struct {
 	// "embeddings"; "" guesses from Path.
 	Type string `yaml:"type,omitempty" json:"type,omitempty"`
 	// Path is a folder with a folder of images for each class; a CSV or TSV
-	// file with a header; tars or Hugging Face's Parquet files: one, a folder of
+	// file with a header; tars (also of servers, by URL) or Hugging Face's Parquet files: one, a folder of
 	// them, a glob, or a range as in "pool/{00000..00009}.tar"; a folder in
 	// clip_benchmark's layout; CoOp's split_zhou_<Name>.json, or the folder
 	// that has it; a folder of images without classes; or a folder of features in
@@ -107,14 +110,20 @@ type Source struct {
 
 	// RequireText makes a sample without text broken.
 	RequireText bool `yaml:"require_text,omitempty" json:"require_text,omitempty"`
+
+	cache *remote.Cache // of servers' files; nil is remote.DefaultCache
 }
 
 // Open reads the list of samples; images are read later, one by one.
-func Open(source Source) (Dataset, error) {
+func Open(source Source) (Dataset, error) { return OpenContext(context.Background(), source) }
+
+// OpenContext is Open for sources that may lie on servers: ctx ends the waiting
+// for them, in later reads too.
+func OpenContext(ctx context.Context, source Source) (Dataset, error) {
 	if source.Path == "" {
 		return nil, errors.New("open dataset: no path")
 	}
-	d, err := openMixed(source)
+	d, err := openMixed(ctx, source)
 	if err == nil {
 		d, err = choose(d, source)
 	}
@@ -128,13 +137,13 @@ func Open(source Source) (Dataset, error) {
 }
 
 // openMixed opens the parts of a path.
-func openMixed(source Source) (Dataset, error) {
+func openMixed(ctx context.Context, source Source) (Dataset, error) {
 	paths := strings.Split(source.Path, "::")
 	if len(paths) == 1 {
 		if len(source.Weights) > 0 {
 			return nil, errors.New("weights are for several sources, joined by :: in the path")
 		}
-		return openOne(source)
+		return openOne(ctx, source)
 	}
 	weights := source.Weights
 	if weights == nil {
@@ -146,7 +155,7 @@ func openMixed(source Source) (Dataset, error) {
 	var parts []Dataset
 	for _, path := range paths {
 		source.Path = path
-		d, err := openOne(source)
+		d, err := openOne(ctx, source)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", path, err)
 		}
@@ -178,7 +187,7 @@ func (k keyed) Classes() []string   { return Classes(k.Dataset) }
 func (k keyed) Templates() []string { return Templates(k.Dataset) }
 func (k keyed) Problems() Problems  { return ProblemsOf(k.Dataset) }
 
-func openOne(source Source) (d Dataset, err error) {
+func openOne(ctx context.Context, source Source) (d Dataset, err error) {
 	kind := source.Type
 	if kind == "" {
 		kind = guess(source)
@@ -186,13 +195,16 @@ func openOne(source Source) (d Dataset, err error) {
 	if source.Split != "" && (kind == ImageFolder || kind == CSV || kind == LooseImages || kind == Embeddings) {
 		return nil, fmt.Errorf("split %q: a source of type %s has no splits; give the split's own path", source.Split, kind)
 	}
+	if remote.IsURL(source.Path) && kind != WebDataset {
+		return nil, fmt.Errorf("a source of type %s isn't read over the network, only tars are; fetch it first", kind)
+	}
 	switch kind {
 	case ImageFolder:
 		d, err = openFolder(source)
 	case CSV:
 		d, err = openCSV(source)
 	case WebDataset:
-		d, err = openWebDataset(source)
+		d, err = openWebDataset(ctx, source)
 	case CoOp:
 		d, err = openCoOp(source)
 	case Parquet:
@@ -200,7 +212,7 @@ func openOne(source Source) (d Dataset, err error) {
 	case LooseImages:
 		d, err = openImages(source)
 	case Embeddings:
-		d, err = openEmbeddings(source)
+		d, err = openEmbeddings(ctx, source)
 	default:
 		err = fmt.Errorf("type %q: must be one of %s", kind, strings.Join(types, ", "))
 	}
@@ -238,6 +250,9 @@ func choose(d Dataset, source Source) (Dataset, error) {
 // guess tells a source's type by its path.
 func guess(source Source) string {
 	path := source.Path
+	if remote.IsURL(path) {
+		return WebDataset // nothing else is read over the network
+	}
 	switch ext := strings.ToLower(filepath.Ext(path)); ext {
 	case ".csv", ".tsv":
 		return CSV

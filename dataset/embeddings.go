@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -32,7 +33,7 @@ func EmbeddingsOf(d Dataset) string {
 	return ""
 }
 
-func openEmbeddings(source Source) (Dataset, error) {
+func openEmbeddings(ctx context.Context, source Source) (Dataset, error) {
 	paths, err := metadataFiles(source.Path)
 	if err != nil {
 		return nil, err
@@ -60,7 +61,7 @@ func openEmbeddings(source Source) (Dataset, error) {
 	}
 	if source.Root != "" {
 		if info, err := os.Stat(source.Root); err != nil || !info.IsDir() || guess(Source{Path: source.Root}) == WebDataset {
-			if e.images, err = Open(Source{Path: source.Root}); err != nil {
+			if e.images, err = OpenContext(ctx, Source{Path: source.Root, cache: source.cache}); err != nil {
 				return nil, fmt.Errorf("root: %w", err)
 			}
 		}

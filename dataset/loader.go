@@ -166,23 +166,23 @@ const chunkSize = 16
 
 // Batches gives the steps in order from StartStep. It ends after Epochs, with
 // ctx's error when ctx ends, or with an error when an epoch has no readable
-// sample at all. A step whose samples are all broken is left out. Leaving the
+// sample at all or the server of a sample is gone. A step whose samples are all broken is left out. Leaving the
 // loop stops the workers before the next statement.
 func (l *Loader) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 	return func(yield func(*Batch, error) bool) {
-		ctx, cancel := context.WithCancel(ctx)
+		ctx, cancel := context.WithCancelCause(ctx)
 		ordered := make(chan *pending, l.o.Prefetch)
 		chunks := make(chan chunk)
 		var wg sync.WaitGroup
 		defer wg.Wait()
-		defer cancel()
+		defer cancel(nil)
 		wg.Go(func() {
 			defer close(ordered)
 			defer close(chunks)
 			l.dispatch(ctx, ordered, chunks)
 		})
 		for range l.o.Workers {
-			wg.Go(func() { l.work(ctx, chunks) })
+			wg.Go(func() { l.work(ctx, cancel, chunks) })
 		}
 		empty := 0 // steps without a readable sample, in a row
 		for p := range ordered {
@@ -275,7 +275,9 @@ func (l *Loader) pixels(samples int) []uint8 {
 	return make([]uint8, size)
 }
 
-func (l *Loader) work(ctx context.Context, chunks <-chan chunk) {
+// work decodes; a server that is gone stops the loader, since its samples aren't
+// broken.
+func (l *Loader) work(ctx context.Context, stop context.CancelCauseFunc, chunks <-chan chunk) {
 	source := rand.NewPCG(0, 0)
 	rng := rand.New(source)
 	size := l.o.Preprocess.Bytes()
@@ -285,6 +287,10 @@ func (l *Loader) work(ctx context.Context, chunks <-chan chunk) {
 			// Odd multiplier: every (seed, epoch) has its own stream.
 			source.Seed(l.o.Seed^(uint64(b.Epoch)+1)*0x9E3779B97F4A7C15, uint64(b.Index[i]))
 			sample, err := l.load(b.Pixels[i*size:(i+1)*size], b.Index[i], rng)
+			if Gone(err) {
+				stop(fmt.Errorf("load batches: %w", err))
+				break
+			}
 			if err != nil {
 				c.of.failed[i] = true
 				l.report(b.Index[i], sample.Key, err)

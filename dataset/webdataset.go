@@ -1,9 +1,11 @@
 package dataset
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"unicode/utf8"
+
+	"arf/remote"
 )
 
 // webDataset is samples in tars: <key>.<image>, <key>.txt, <key>.json,
@@ -31,14 +35,26 @@ type webDataset struct {
 const shardsOpen = 256
 
 type shard struct {
-	path string
-	keep bool
-	mu   sync.Mutex
-	file *os.File
+	path   string
+	keep   bool
+	mu     sync.Mutex
+	file   *os.File
+	remote *remote.File // nil for one on disk
 }
 
-func openWebDataset(source Source) (Dataset, error) {
+func openWebDataset(ctx context.Context, source Source) (Dataset, error) {
 	d := &webDataset{classes: source.Classes}
+	if remote.IsURL(source.Path) {
+		if source.Split != "" {
+			return nil, fmt.Errorf("split %q: tars of a server have no splits; give the split's own tars", source.Split)
+		}
+		urls, err := remoteTars(ctx, source.Path)
+		if err != nil {
+			return nil, err
+		}
+		d.label = uniqueLabels(d.classes)
+		return d, d.scanRemote(ctx, urls, source.cache)
+	}
 	paths, ok, err := d.benchmark(source)
 	if err == nil && !ok {
 		if source.Split != "" {
@@ -175,7 +191,10 @@ func (s *shard) read(parts ...part) ([][]byte, error) {
 	return out, nil
 }
 
-func (s *shard) open() (f *os.File, done func(), err error) {
+func (s *shard) open() (f io.ReaderAt, done func(), err error) {
+	if s.remote != nil {
+		return s.remote, func() {}, nil
+	}
 	if !s.keep {
 		f, err := os.Open(s.path)
 		return f, func() { f.Close() }, err

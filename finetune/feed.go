@@ -215,6 +215,8 @@ func (f *feed) drawPairs(samples []int, step int) []drawnPair {
 // readPairs decodes the drawn pairs in parallel into dst.
 func (f *feed) readPairs(ctx context.Context, pairs []drawnPair, dst []uint8, step int) error {
 	size := f.preprocess.Bytes()
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range min(f.workers, len(pairs)) {
@@ -226,7 +228,9 @@ func (f *feed) readPairs(ctx context.Context, pairs []drawnPair, dst []uint8, st
 					return
 				}
 				pairs[i].pixels = dst[i*size : (i+1)*size]
-				f.readPair(&pairs[i], draw, step)
+				if f.readPair(&pairs[i], draw, step); dataset.Gone(pairs[i].err) {
+					stop(pairs[i].err)
+				}
 			}
 		})
 	}
@@ -240,7 +244,7 @@ func (f *feed) readPair(p *drawnPair, draw *drawer, step int) {
 	all := f.data.pairs[p.sample]
 	for i := range all {
 		p.row = all[(p.first+i)%len(all)].Row
-		if p.err = f.readRow(p, draw.at(drawCrop, step, p.sample)); p.err == nil {
+		if p.err = f.readRow(p, draw.at(drawCrop, step, p.sample)); p.err == nil || dataset.Gone(p.err) {
 			return
 		}
 	}
@@ -265,7 +269,9 @@ func (f *feed) readRow(p *drawnPair, rng *rand.Rand) error {
 	}
 	if err != nil {
 		err = fmt.Errorf("pair %d of the pool (%s): %w", p.row, s.Key, err)
-		f.report(p.row, err)
+		if !dataset.Gone(err) {
+			f.report(p.row, err)
+		}
 	}
 	return err
 }

@@ -29,7 +29,11 @@ func Fingerprint(ctx context.Context, data dataset.Dataset) (string, error) {
 				if ctx.Err() != nil {
 					return context.Cause(ctx)
 				}
-				sums[i] = sampleSum(data.Sample(i))
+				s, err := data.Sample(i)
+				if dataset.Gone(err) {
+					return err
+				}
+				sums[i] = sampleSum(s, err)
 			}
 			return nil
 		})

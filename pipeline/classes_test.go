@@ -131,7 +131,7 @@ func TestLabelsOfTheFinetuneClasses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "test.tar")
 	write(t, path, content.Bytes())
 	cfg := config.Default()
-	test, err := openSuite(&cfg, config.Suite{Name: "test", Role: config.RoleShift, Source: config.Source{Path: path}}, eval.Classes("cat", "dog"))
+	test, err := openSuite(t.Context(), &cfg, config.Suite{Name: "test", Role: config.RoleShift, Source: config.Source{Path: path}}, eval.Classes("cat", "dog"))
 	if err != nil {
 		t.Fatal(err)
 	}

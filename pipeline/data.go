@@ -61,7 +61,7 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 			return nil, fmt.Errorf("train.second_prompts: %w", err)
 		}
 	}
-	if d.finetune, err = open(cfg.Data.Finetune, names(d.classes)); err != nil {
+	if d.finetune, err = open(ctx, cfg.Data.Finetune, names(d.classes)); err != nil {
 		return nil, fmt.Errorf("data.finetune: %w", err)
 	}
 	if d.classes == nil {
@@ -87,11 +87,11 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 		}
 	}
 	if cfg.Data.Pool.Path != "" {
-		if d.pool, err = open(cfg.Data.Pool, nil); err != nil {
+		if d.pool, err = open(ctx, cfg.Data.Pool, nil); err != nil {
 			return nil, fmt.Errorf("data.pool: %w", err)
 		}
 		if len(cfg.PairSources()) > 0 {
-			if err := checkTexts(cfg.Data.Pool, d.pool); err != nil {
+			if err := checkTexts(ctx, cfg.Data.Pool, d.pool); err != nil {
 				return nil, fmt.Errorf("data.pool: %w", err)
 			}
 		}
@@ -110,7 +110,7 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 	}
 	for i, s := range cfg.Anchors.Pairs.LeakGuard.Sources {
 		key := fmt.Sprintf("guard/%d", i)
-		more, err := open(s, nil)
+		more, err := open(ctx, s, nil)
 		if err != nil {
 			return nil, fmt.Errorf("anchors.pairs.leak_guard.sources[%d]: %w", i, err)
 		}
@@ -120,7 +120,7 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 		}
 	}
 	if cfg.Eval.Drift.Source.Path != "" && cfg.Eval.Drift.Samples > 0 {
-		if d.drift, err = open(cfg.Eval.Drift.Source, nil); err != nil {
+		if d.drift, err = open(ctx, cfg.Eval.Drift.Source, nil); err != nil {
 			return nil, fmt.Errorf("eval.drift.source: %w", err)
 		}
 		if err := d.add(ctx, "drift", "drift", cfg.Eval.Drift.Source.Path, d.drift, 0); err != nil {
@@ -134,7 +134,7 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 
 // addSuite opens a test set and guards it.
 func (d *data) addSuite(ctx context.Context, cfg *config.Config, s config.Suite) error {
-	test, err := openSuite(cfg, s, d.classes)
+	test, err := openSuite(ctx, cfg, s, d.classes)
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (d *data) warnShared() {
 }
 
 // checkTexts refuses a pool without texts before anything of it is encoded.
-func checkTexts(s config.Source, pool dataset.Dataset) error {
+func checkTexts(ctx context.Context, s config.Source, pool dataset.Dataset) error {
 	if dataset.HasTexts(pool) {
 		return nil
 	}
@@ -207,7 +207,7 @@ func checkTexts(s config.Source, pool dataset.Dataset) error {
 	// No usual name is among a table's columns; asking for one names them all.
 	// Other formats have no columns and open.
 	s.TextColumn = "caption"
-	if _, err := open(s, nil); err != nil {
+	if _, err := open(ctx, s, nil); err != nil {
 		return fmt.Errorf("%s has no texts; %s: give their column in text_column (%w)", s.Path, mend, err)
 	}
 	return fmt.Errorf("%s has no texts; %s: use a table with a column of texts, or tars with a .txt file beside each image", s.Path, mend)
@@ -225,9 +225,13 @@ func (d *data) add(ctx context.Context, key, name, path string, set dataset.Data
 }
 
 // contentHash identifies what is in a dataset. Of ready-made features it is
-// theirs: reading all images would cost what they save.
+// theirs, of tars on servers what these say of them: reading all images would
+// cost what they save.
 func contentHash(ctx context.Context, set dataset.Dataset) (string, error) {
 	dir := dataset.EmbeddingsOf(set)
+	if version := dataset.RemoteVersion(set); version != "" {
+		return hash("remote", version), nil
+	}
 	if dir == "" {
 		return index.Fingerprint(ctx, set)
 	}
@@ -262,8 +266,8 @@ func checkKeys(d dataset.Dataset) error {
 }
 
 // open opens a source; classes, if any, are its class names by label.
-func open(s config.Source, classes []string) (dataset.Dataset, error) {
-	d, err := dataset.Open(dataset.Source{
+func open(ctx context.Context, s config.Source, classes []string) (dataset.Dataset, error) {
+	d, err := dataset.OpenContext(ctx, dataset.Source{
 		Classes: classes, AllowMissing: s.AllowMissingClasses, Type: string(s.Type), Path: s.Path, Weights: s.Weights,
 		Split: s.Split, Half: string(s.Half), Shots: s.Shots, ShotsSeed: s.ShotsSeed,
 		ImageColumn: s.ImageColumn, TextColumn: s.TextColumn, ClassColumn: s.ClassColumn, LabelColumn: s.LabelColumn,
@@ -296,14 +300,14 @@ func prompts(classes []eval.Class) []string {
 	return out
 }
 
-func openSuite(cfg *config.Config, s config.Suite, finetune []eval.Class) (eval.Suite, error) {
+func openSuite(ctx context.Context, cfg *config.Config, s config.Suite, finetune []eval.Class) (eval.Suite, error) {
 	test := eval.Suite{Name: s.Name, Role: string(s.Role)}
 	var err error
 	var known []string
 	if s.Source.LabelColumn != "" {
 		known = names(finetune) // labels are numbers of these
 	}
-	if test.Data, err = open(s.Source, known); err != nil {
+	if test.Data, err = open(ctx, s.Source, known); err != nil {
 		return test, err
 	}
 	test.Classes = finetune
@@ -319,7 +323,7 @@ func openSuite(cfg *config.Config, s config.Suite, finetune []eval.Class) (eval.
 		}
 	case s.Classes.Ref == config.ClassesFinetune, s.Classes.IsZero():
 		if len(dataset.Classes(test.Data)) == 0 { // labels, if any, are numbers of these
-			if test.Data, err = open(s.Source, names(finetune)); err != nil {
+			if test.Data, err = open(ctx, s.Source, names(finetune)); err != nil {
 				return test, err
 			}
 		}

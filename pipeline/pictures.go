@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
@@ -28,7 +29,7 @@ func newPictures(cfg *config.Config) *pictures {
 }
 
 func openKeyed(s config.Source) (*keyed, error) {
-	d, err := open(s, nil)
+	d, err := open(context.Background(), s, nil)
 	if err != nil {
 		return nil, err
 	}

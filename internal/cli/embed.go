@@ -48,7 +48,7 @@ the indexes (image.index, text.index) that they would.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			source.Path = args[1]
-			data, err := dataset.Open(source)
+			data, err := dataset.OpenContext(cmd.Context(), source)
 			if err != nil {
 				return err
 			}
