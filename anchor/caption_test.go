@@ -119,21 +119,21 @@ func TestCaptions(t *testing.T) {
 		image, _ := model.ImageFeatures(t.Context(), pixels, 1, 0)
 		for _, one := range r.Captions {
 			text, _ := model.TextFeatures(t.Context(), []string{one.Text}, 0)
-			if want := dot(image, text); math.Abs(one.CLIPScore-want) > 1e-5 || one.LogProb >= 0 {
+			if want := dot(image, text); math.Abs(one.CLIPScore-want) > 1e-5 || one.LogProb == nil || *one.LogProb >= 0 {
 				t.Errorf("%+v, want the score %v", one, want)
 			}
 		}
 	}
 	mean := records[0].Captions[0].CLIPScore
-	texts, err := CaptionTexts(path, mean)
+	texts, err := CaptionTexts(path, CaptionFilter{MinScore: mean})
 	if err != nil || len(texts[records[0].Key]) == 0 {
 		t.Errorf("captions above %v: %v, %v", mean, texts, err)
 	}
-	all, err := CaptionTexts(path, -1)
+	all, err := CaptionTexts(path, CaptionFilter{MinScore: -1})
 	if err != nil || len(all) != 10 {
 		t.Errorf("all captions: %d, %v", len(all), err)
 	}
-	if none, err := CaptionTexts(path, 1.1); err != nil || len(none) != 0 {
+	if none, err := CaptionTexts(path, CaptionFilter{MinScore: 1.1}); err != nil || len(none) != 0 {
 		t.Errorf("captions above 1.1: %v, %v", none, err)
 	}
 
