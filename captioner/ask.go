@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -20,6 +21,9 @@ import (
 // refusals of images in a row, before any was taken, that are the server's word
 // on all: that the model sees no images, say.
 const refusalsAtFirst = 8
+
+// longPause is one that people should know of.
+const longPause = 10 * time.Second
 
 // ask gets one caption, in as many tries as are allowed.
 func (e *Endpoint) ask(ctx context.Context, picture []byte, seed int64, o GenerateOptions) (Caption, error) {
@@ -47,7 +51,11 @@ func (e *Endpoint) ask(ctx context.Context, picture []byte, seed int64, o Genera
 		c, err := e.try(ctx, p, o)
 		used = used.Add(c.Usage)
 		return c, err
-	}, backoff.WithBackOff(wait), backoff.WithMaxTries(uint(e.o.Retries)+1), backoff.WithMaxElapsedTime(0))
+	}, backoff.WithBackOff(wait), backoff.WithMaxTries(uint(e.o.Retries)+1), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, pause time.Duration) {
+		if pause >= longPause {
+			slog.Warn("the captioner's endpoint has to be asked again", "in", pause.Round(time.Second), "error", err)
+		}
+	}))
 	caption.Usage = used
 	if permanent := (*backoff.PermanentError)(nil); errors.As(err, &permanent) { // of the last try
 		err = permanent.Err
