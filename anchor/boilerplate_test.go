@@ -3,6 +3,7 @@ package anchor
 import (
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -86,12 +87,12 @@ func TestCaptionsWithoutBoilerplate(t *testing.T) {
 
 func TestCaptionReport(t *testing.T) {
 	score := func(v float64) *float64 { return &v }
-	s := Summarize([]CaptionRecord{
+	s := Summarize(slices.Values([]CaptionRecord{
 		{Key: "a", Class: "cat", Captioner: "c", Prompt: "p", Captions: []ScoredCaption{
 			{Text: "a cat", LogProb: score(-2), CLIPScore: 0.205}, {Text: "dog", CLIPScore: 0.26, Original: "there is dog", OriginalScore: 0.25},
 		}, Usage: captioner.Usage{Requests: 3, InputTokens: 20, OutputTokens: 4}},
 		{Key: "b", Class: "dog", Captioner: "c", Prompt: "p", Refusals: []string{"no"}, Captions: []ScoredCaption{{Text: "two dogs", LogProb: score(-4), CLIPScore: 0.16}}, Usage: captioner.Usage{Requests: 1}},
-	})
+	}))
 	s.ImagesPerSecond = 2.5
 	if s.Refused != 1 || s.Usage != (captioner.Usage{Requests: 4, InputTokens: 20, OutputTokens: 4}) || s.LogProb != -3 || math.Abs(s.Perplexity-math.Exp(6.0/4)) > 1e-9 || math.Abs(s.BoilerplateGain-0.01) > 1e-9 {
 		t.Errorf("%+v", s)

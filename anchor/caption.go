@@ -101,12 +101,13 @@ func (w *captionWriter) run(ctx context.Context) (*CaptionSummary, error) {
 		cmp.Or(w.o.Log, slog.Default()).Warn("by the model's CLIP score the captions fit their images no better than any other image of the set; is the captioner made for such images?",
 			"mean_clip_score", own, "of_any_image", any)
 	}
-	records, err := ReadCaptions(w.path)
+	s := Summarize(func(yield func(CaptionRecord) bool) {
+		err = readCaptions(w.path, func(r CaptionRecord) { yield(r) })
+	})
 	if err != nil {
 		return nil, err
 	}
-	s := Summarize(records)
-	s.Hash, s.Complete, s.Broken = hash, true, w.data.Len()-len(records)
+	s.Hash, s.Complete, s.Broken = hash, true, w.data.Len()-s.Images
 	s.Captioner, s.Prompt, s.Seed = w.o.Name, w.o.Generate.Prompt, w.o.Generate.Seed
 	if n := w.data.Len() - next; n > 0 {
 		s.ImagesPerSecond = float64(n) / seconds
@@ -145,7 +146,8 @@ func (w *captionWriter) prepare(hash string) (*CaptionSummary, error) {
 	case err == nil && !found:
 		return nil, fmt.Errorf("the file is there without %s, so it was made elsewhere; use it as it is, or remove it", filepath.Base(beside(w.path)))
 	case err == nil && old.Hash == hash && old.Complete:
-		if records, err := ReadCaptions(w.path); err == nil && len(records) == old.Images {
+		records := 0
+		if err := readCaptions(w.path, func(CaptionRecord) { records++ }); err == nil && records == old.Images {
 			return &old, nil
 		}
 	case err == nil && old.Hash != hash:
@@ -166,27 +168,26 @@ func (w *captionWriter) prepare(hash string) (*CaptionSummary, error) {
 // resume keeps whole batches, so that the rest is batched as it would have been,
 // and gives the number of the first image to caption.
 func (w *captionWriter) resume() (next int, err error) {
-	records, ends, err := parseCaptions(w.file)
-	if err != nil {
-		return 0, fmt.Errorf("%w; remove the file to begin anew", err)
-	}
-	for _, r := range records {
+	last := -1             // row of the last record
+	var size, before int64 // where the last record ends, and the last of earlier batches
+	err = parseCaptions(w.file, func(r CaptionRecord, end int64) error {
 		w.spent = w.spent.Add(r.Usage)
 		s, err := dataset.Describe(w.data, min(r.Row, w.data.Len()-1))
 		if err == nil && (r.Row >= w.data.Len() || s.Key != r.Key) {
-			return 0, fmt.Errorf("it has captions of %q, which isn't image %d of the data; remove the file to begin anew", r.Key, r.Row)
+			return fmt.Errorf("it has captions of %q, which isn't image %d of the data", r.Key, r.Row)
 		}
+		if last >= 0 && r.Row/w.o.BatchSize != last/w.o.BatchSize {
+			before = size
+		}
+		last, size = r.Row, end
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%w; remove the file to begin anew", err)
 	}
-	if n := len(records); n > 0 {
-		if next = records[n-1].Row + 1; next < w.data.Len() {
-			next -= next % w.o.BatchSize
-		}
-	}
-	size := int64(0)
-	for i, r := range records {
-		if r.Row < next {
-			size = ends[i]
-		}
+	if next = last + 1; next < w.data.Len() && next%w.o.BatchSize != 0 {
+		next -= next % w.o.BatchSize
+		size = before
 	}
 	if err := w.file.Truncate(size); err != nil {
 		return 0, err

@@ -42,47 +42,59 @@ type ScoredCaption struct {
 	OriginalScore float64 `json:"original_clip_score,omitempty"`
 }
 
-// ReadCaptions reads captions.jsonl. A torn last line, as an interruption may
-// leave, is left out. Errors name file and line.
+// ReadCaptions reads captions.jsonl into memory. A torn last line, as an
+// interruption may leave, is left out. Errors name file and line.
 func ReadCaptions(path string) ([]CaptionRecord, error) {
-	f, err := os.Open(path)
+	var records []CaptionRecord
+	err := readCaptions(path, func(r CaptionRecord) { records = append(records, r) })
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	records, _, err := parseCaptions(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s, %w; remove the file and caption again", path, err)
 	}
 	return records, nil
 }
 
-// parseCaptions gives the records and where each ends in bytes, without a torn
-// last line.
-func parseCaptions(r io.Reader) (records []CaptionRecord, ends []int64, err error) {
+// readCaptions is ReadCaptions one record at a time.
+func readCaptions(path string, each func(CaptionRecord)) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := parseCaptions(f, func(r CaptionRecord, _ int64) error { each(r); return nil }); err != nil {
+		return fmt.Errorf("%s, %w; remove the file and caption again", path, err)
+	}
+	return nil
+}
+
+// parseCaptions calls fn with each record and where it ends in bytes, without a
+// torn last line.
+func parseCaptions(r io.Reader, fn func(record CaptionRecord, end int64) error) error {
 	lines := bufio.NewReader(r)
 	var torn error // of the line before
-	size := int64(0)
+	size, row := int64(0), -1
 	for line := 1; ; line++ {
 		data, err := lines.ReadBytes('\n')
 		if err != nil && err != io.EOF {
-			return nil, nil, fmt.Errorf("line %d: %w", line, err)
+			return fmt.Errorf("line %d: %w", line, err)
 		}
 		if len(data) == 0 || err == io.EOF {
-			return records, ends, nil // a line without its end is torn
+			return nil // a line without its end is torn
 		}
 		if torn != nil {
-			return nil, nil, fmt.Errorf("line %d: %w", line-1, torn)
+			return fmt.Errorf("line %d: %w", line-1, torn)
 		}
 		var record CaptionRecord
 		if torn = parseRecord(data, &record); torn != nil {
 			continue // forgiven if it's the last
 		}
-		if n := len(records); n > 0 && record.Row <= records[n-1].Row {
-			return nil, nil, fmt.Errorf("line %d: field row is %d after %d", line, record.Row, records[n-1].Row)
+		if record.Row <= row {
+			return fmt.Errorf("line %d: field row is %d after %d", line, record.Row, row)
 		}
+		row = record.Row
 		size += int64(len(data))
-		records, ends = append(records, record), append(ends, size)
+		if err := fn(record, size); err != nil {
+			return err
+		}
 	}
 }
 
@@ -114,17 +126,16 @@ type CaptionFilter struct {
 // CaptionTexts reads the captions of each key that f keeps. An image without
 // such captions has no entry.
 func CaptionTexts(path string, f CaptionFilter) (map[string][]string, error) {
-	records, err := ReadCaptions(path)
-	if err != nil {
-		return nil, err
-	}
-	texts := make(map[string][]string, len(records))
-	for _, r := range records {
+	texts := map[string][]string{}
+	err := readCaptions(path, func(r CaptionRecord) {
 		for _, c := range r.Captions {
 			if c.CLIPScore >= f.MinScore && !(f.DropDuplicates && slices.Contains(texts[r.Key], c.Text)) {
 				texts[r.Key] = append(texts[r.Key], c.Text)
 			}
 		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	return texts, nil
 }

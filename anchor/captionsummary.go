@@ -2,7 +2,9 @@ package anchor
 
 import (
 	"fmt"
+	"hash/maphash"
 	"io"
+	"iter"
 	"math"
 	"strings"
 
@@ -72,11 +74,13 @@ func (h *Histogram) add(v float64) {
 const scoreStep = 0.02
 
 // Summarize counts; shares and means without captions are 0.
-func Summarize(records []CaptionRecord) CaptionSummary {
-	s := CaptionSummary{Images: len(records), Histogram: Histogram{Step: scoreStep, Counts: []int{}}}
-	vocabulary, distinct := map[string]bool{}, map[string]bool{}
+func Summarize(records iter.Seq[CaptionRecord]) CaptionSummary {
+	s := CaptionSummary{Histogram: Histogram{Step: scoreStep, Counts: []int{}}}
+	vocabulary, distinct := map[string]bool{}, map[uint64]bool{} // captions by hash: there may be millions
+	seed := maphash.MakeSeed()
 	wordCount, named, scored, scoredWords := 0, 0, 0, 0
-	for _, r := range records {
+	for r := range records {
+		s.Images++
 		s.Captioner, s.Prompt, s.Seed = r.Captioner, r.Prompt, r.Seed
 		s.Empty += r.Empty
 		s.Refused += len(r.Refusals)
@@ -91,11 +95,13 @@ func Summarize(records []CaptionRecord) CaptionSummary {
 			if own[c.Text] {
 				s.Duplicate++
 			}
-			own[c.Text], distinct[c.Text] = true, true
+			own[c.Text], distinct[maphash.String(seed, c.Text)] = true, true
 			said := words(c.Text)
 			wordCount += len(said)
 			for _, w := range said {
-				vocabulary[w] = true
+				if !vocabulary[w] {
+					vocabulary[strings.Clone(w)] = true // not the whole caption
+				}
 			}
 			if mentions(said, class) {
 				named++
