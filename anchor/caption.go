@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"arf/captioner"
 	"arf/clip"
@@ -34,11 +35,16 @@ type CaptionOptions struct {
 	// Precision of the CLIP that scores: torch.BFloat16 or torch.Float32 (the
 	// zero value too).
 	Precision torch.DType
+	// DropBoilerplate takes "a picture of", "there is" and the like off the
+	// captions' beginnings; the captions as they were are kept beside.
+	DropBoilerplate bool
 	// Hash identifies captioner and data; other ones begin anew. "" has the data
 	// hashed, and takes the captioner for what Name says.
 	Hash     string
 	Progress func(done, total int) // images; may be nil
-	Log      *slog.Logger          // gets broken images; nil is slog.Default
+	// Planned gets what a metered captioner will cost, before it costs; may be nil.
+	Planned func(captioner.Estimate)
+	Log     *slog.Logger // gets broken images; nil is slog.Default
 }
 
 // Caption writes captions of every image to path, as lines of CaptionRecord,
@@ -62,6 +68,7 @@ type captionWriter struct {
 	o         CaptionOptions
 	file      *os.File
 	fit       fit
+	spent     captioner.Usage // by earlier runs
 }
 
 func (w *captionWriter) run(ctx context.Context) (*CaptionSummary, error) {
@@ -82,9 +89,11 @@ func (w *captionWriter) run(ctx context.Context) (*CaptionSummary, error) {
 	if err != nil {
 		return nil, err
 	}
+	start := time.Now()
 	if err := w.captionFrom(ctx, next); err != nil {
 		return nil, err
 	}
+	seconds := time.Since(start).Seconds()
 	if err := w.file.Close(); err != nil {
 		return nil, err
 	}
@@ -92,13 +101,17 @@ func (w *captionWriter) run(ctx context.Context) (*CaptionSummary, error) {
 		cmp.Or(w.o.Log, slog.Default()).Warn("by the model's CLIP score the captions fit their images no better than any other image of the set; is the captioner made for such images?",
 			"mean_clip_score", own, "of_any_image", any)
 	}
-	records, err := ReadCaptions(w.path)
+	s := Summarize(func(yield func(CaptionRecord) bool) {
+		err = readCaptions(w.path, func(r CaptionRecord) { yield(r) })
+	})
 	if err != nil {
 		return nil, err
 	}
-	s := Summarize(records)
-	s.Hash, s.Complete, s.Broken = hash, true, w.data.Len()-len(records)
-	s.Captioner, s.Seed = w.o.Name, w.o.Generate.Seed
+	s.Hash, s.Complete, s.Broken = hash, true, w.data.Len()-s.Images
+	s.Captioner, s.Prompt, s.Seed = w.o.Name, w.o.Generate.Prompt, w.o.Generate.Seed
+	if n := w.data.Len() - next; n > 0 {
+		s.ImagesPerSecond = float64(n) / seconds
+	}
 	return &s, writeSummary(beside(w.path), s)
 }
 
@@ -113,7 +126,11 @@ func (w *captionWriter) hash(ctx context.Context) (string, error) {
 			return "", err
 		}
 	}
-	return hashOf(model, inputs, w.o.Name, w.o.Generate, w.o.Precision == torch.BFloat16, w.data.Len()), nil
+	parts := []any{model, inputs, w.o.Name, w.o.Generate, w.o.Precision == torch.BFloat16, w.data.Len()}
+	if w.o.DropBoilerplate { // so that hashes of others stay
+		parts = append(parts, "boilerplate dropped")
+	}
+	return hashOf(parts...), nil
 }
 
 // prepare gives the summary if all is done; else it opens the file, anew if it
@@ -129,7 +146,8 @@ func (w *captionWriter) prepare(hash string) (*CaptionSummary, error) {
 	case err == nil && !found:
 		return nil, fmt.Errorf("the file is there without %s, so it was made elsewhere; use it as it is, or remove it", filepath.Base(beside(w.path)))
 	case err == nil && old.Hash == hash && old.Complete:
-		if records, err := ReadCaptions(w.path); err == nil && len(records) == old.Images {
+		records := 0
+		if err := readCaptions(w.path, func(CaptionRecord) { records++ }); err == nil && records == old.Images {
 			return &old, nil
 		}
 	case err == nil && old.Hash != hash:
@@ -150,26 +168,26 @@ func (w *captionWriter) prepare(hash string) (*CaptionSummary, error) {
 // resume keeps whole batches, so that the rest is batched as it would have been,
 // and gives the number of the first image to caption.
 func (w *captionWriter) resume() (next int, err error) {
-	records, ends, err := parseCaptions(w.file)
+	last := -1             // row of the last record
+	var size, before int64 // where the last record ends, and the last of earlier batches
+	err = parseCaptions(w.file, func(r CaptionRecord, end int64) error {
+		w.spent = w.spent.Add(r.Usage)
+		s, err := dataset.Describe(w.data, min(r.Row, w.data.Len()-1))
+		if err == nil && (r.Row >= w.data.Len() || s.Key != r.Key) {
+			return fmt.Errorf("it has captions of %q, which isn't image %d of the data", r.Key, r.Row)
+		}
+		if last >= 0 && r.Row/w.o.BatchSize != last/w.o.BatchSize {
+			before = size
+		}
+		last, size = r.Row, end
+		return nil
+	})
 	if err != nil {
 		return 0, fmt.Errorf("%w; remove the file to begin anew", err)
 	}
-	for _, r := range records {
-		s, err := dataset.Describe(w.data, min(r.Row, w.data.Len()-1))
-		if err == nil && (r.Row >= w.data.Len() || s.Key != r.Key) {
-			return 0, fmt.Errorf("it has captions of %q, which isn't image %d of the data; remove the file to begin anew", r.Key, r.Row)
-		}
-	}
-	if n := len(records); n > 0 {
-		if next = records[n-1].Row + 1; next < w.data.Len() {
-			next -= next % w.o.BatchSize
-		}
-	}
-	size := int64(0)
-	for i, r := range records {
-		if r.Row < next {
-			size = ends[i]
-		}
+	if next = last + 1; next < w.data.Len() && next%w.o.BatchSize != 0 {
+		next -= next % w.o.BatchSize
+		size = before
 	}
 	if err := w.file.Truncate(size); err != nil {
 		return 0, err
@@ -189,6 +207,16 @@ func (w *captionWriter) captionFrom(ctx context.Context, next int) error {
 	rest, err := dataset.Subset(w.data, rows)
 	if err != nil {
 		return err
+	}
+	if m, ok := w.captioner.(captioner.Metered); ok {
+		o := w.generate()
+		estimate, err := m.Plan(w.spent, len(rows)*max(o.N, 1), o)
+		if err != nil {
+			return err
+		}
+		if w.o.Planned != nil {
+			w.o.Planned(estimate)
+		}
 	}
 	for b, err := range w.batches(ctx, rest) {
 		if err != nil {
@@ -225,12 +253,16 @@ func (w *captionWriter) batches(ctx context.Context, data dataset.Dataset) iter.
 		return l.Batches(ctx), nil
 	}
 	return func(yield func(batch, error) bool) {
-		first, err := load(w.captioner.Preprocess())
+		own := w.captioner.Preprocess()
+		if own == (imaging.Preprocess{}) { // it reads the files itself
+			own = w.model.Preprocess
+		}
+		first, err := load(own)
 		if err != nil {
 			yield(batch{}, err)
 			return
 		}
-		if w.captioner.Preprocess() == w.model.Preprocess {
+		if own == w.model.Preprocess {
 			for b, err := range first {
 				if !yield(batch{b, b}, err) {
 					return
@@ -267,11 +299,14 @@ func (w *captionWriter) caption(ctx context.Context, b batch, next int) ([]Capti
 	for i, s := range samples {
 		keys[i] = s.Key
 	}
-	o := w.o.Generate
-	if o.Temperature == 0 && o.Beams < 2 {
-		o.N = 1 // greedy ones are all the same
-	}
-	captions, err := w.captioner.Caption(ctx, captioner.Images{Keys: keys, Pixels: b.captioner.Pixels}, o)
+	o := w.generate()
+	captions, err := w.captioner.Caption(ctx, captioner.Images{
+		Keys: keys, Pixels: b.captioner.Pixels,
+		File: func(i int) ([]byte, error) {
+			s, err := w.data.Sample(next + b.captioner.Index[i])
+			return s.Image, err
+		},
+	}, o)
 	if err != nil {
 		return nil, err
 	}
@@ -279,24 +314,64 @@ func (w *captionWriter) caption(ctx context.Context, b batch, next int) ([]Capti
 		return nil, fmt.Errorf("the captioner described %d images of %d", len(captions), len(samples))
 	}
 	records := make([]CaptionRecord, len(samples))
-	var texts []string
 	for i, s := range samples {
-		records[i] = CaptionRecord{Key: s.Key, Image: s.Key, Class: s.Class, Row: next + b.captioner.Index[i], Captioner: w.o.Name, Seed: o.Seed, Captions: []ScoredCaption{}}
-		for _, c := range captions[i] {
-			text := clean(c.Text)
-			if text == "" {
-				records[i].Empty++
-				continue
-			}
-			records[i].Captions = append(records[i].Captions, ScoredCaption{Text: text, LogProb: c.LogProb})
-			texts = append(texts, text)
+		records[i] = CaptionRecord{Key: s.Key, Image: s.Key, Class: s.Class, Row: next + b.captioner.Index[i], Captioner: w.o.Name, Prompt: o.Prompt, Seed: o.Seed, Captions: []ScoredCaption{}}
+		if err := records[i].take(captions[i], w.o.DropBoilerplate); err != nil {
+			return nil, err
 		}
 	}
-	return records, w.score(ctx, b.clip, records, texts)
+	return records, w.score(ctx, b.clip, records)
 }
 
-// score sets the captions' CLIP scores; texts are all of them in their order.
-func (w *captionWriter) score(ctx context.Context, b *dataset.Batch, records []CaptionRecord, texts []string) error {
+// generate is the options that the captioner gets.
+func (w *captionWriter) generate() captioner.GenerateOptions {
+	o := w.o.Generate
+	if o.Temperature == 0 && o.Beams < 2 {
+		o.N = 1 // greedy ones are all the same
+	}
+	return o
+}
+
+// take adds captions, which aren't scored yet.
+func (r *CaptionRecord) take(captions []captioner.Caption, drop bool) error {
+	for _, c := range captions {
+		r.Usage = r.Usage.Add(c.Usage)
+		text := clean(c.Text)
+		switch {
+		case c.Refusal != "":
+			r.Refusals = append(r.Refusals, clean(c.Refusal))
+			continue
+		case text == "":
+			r.Empty++
+			continue
+		}
+		scored := ScoredCaption{Text: text}
+		if drop {
+			if rest := dropBoilerplate(text); rest != text {
+				scored.Text, scored.Original = rest, text
+			}
+		}
+		if !c.NoLogProb {
+			if math.IsNaN(c.LogProb) || math.IsInf(c.LogProb, 0) {
+				return fmt.Errorf("the captioner gave %q the log-probability %v", text, c.LogProb)
+			}
+			scored.LogProb = &c.LogProb
+		}
+		r.Captions = append(r.Captions, scored)
+	}
+	return nil
+}
+
+// score sets the captions' CLIP scores.
+func (w *captionWriter) score(ctx context.Context, b *dataset.Batch, records []CaptionRecord) error {
+	var texts, originals []string
+	for _, r := range records {
+		for _, c := range r.Captions {
+			if texts = append(texts, c.Text); c.Original != "" {
+				originals = append(originals, c.Original)
+			}
+		}
+	}
 	images, err := w.model.ImageFeatures(ctx, b.Pixels, len(records), w.o.Precision)
 	if err != nil {
 		return err
@@ -305,16 +380,22 @@ func (w *captionWriter) score(ctx context.Context, b *dataset.Batch, records []C
 	if err != nil {
 		return err
 	}
+	before, err := w.model.TextFeatures(ctx, originals, w.o.Precision)
+	if err != nil {
+		return err
+	}
 	dim := w.model.Config.EmbedDim
 	w.fit.add(images, features, dim)
 	for i := range records {
+		image := images[i*dim : (i+1)*dim]
 		for j := range records[i].Captions {
 			c := &records[i].Captions[j]
-			c.CLIPScore = dot(images[i*dim:(i+1)*dim], features[:dim])
+			c.CLIPScore = dot(image, features[:dim])
 			w.fit.own += c.CLIPScore
 			features = features[dim:]
-			if math.IsNaN(c.LogProb) || math.IsInf(c.LogProb, 0) {
-				return fmt.Errorf("the captioner gave %q the log-probability %v", c.Text, c.LogProb)
+			if c.Original != "" {
+				c.OriginalScore = dot(image, before[:dim])
+				before = before[dim:]
 			}
 		}
 	}

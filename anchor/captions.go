@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
+	"slices"
+
+	"arf/captioner"
 )
 
 // CaptionRecord is one line of captions.jsonl: an image and what is said of it.
@@ -19,60 +21,80 @@ type CaptionRecord struct {
 	Class    string          `json:"class"`
 	Row      int             `json:"row"` // its number in the dataset
 	Captions []ScoredCaption `json:"captions"`
-	// Captioner and Seed say what made the captions.
-	Captioner string `json:"captioner"`
-	Seed      int64  `json:"seed"`
-	Empty     int    `json:"empty,omitempty"` // captions left out as empty
+	// Captioner, Prompt and Seed say what made the captions.
+	Captioner string          `json:"captioner"`
+	Prompt    string          `json:"prompt,omitempty"`
+	Seed      int64           `json:"seed"`
+	Empty     int             `json:"empty,omitempty"`    // captions left out as empty
+	Refusals  []string        `json:"refusals,omitempty"` // why an endpoint gave no captions, in its words
+	Usage     captioner.Usage `json:"usage,omitzero"`     // of an endpoint
 }
 
 // ScoredCaption is one caption of an image.
 type ScoredCaption struct {
-	Text      string  `json:"text"`
-	LogProb   float64 `json:"log_prob"`   // of the whole caption, natural logarithm
-	CLIPScore float64 `json:"clip_score"` // cosine of image and caption by the pretrained model
+	Text string `json:"text"`
+	// LogProb is the captioner's log-probability of the whole caption, natural
+	// logarithm; nil where it gives none.
+	LogProb   *float64 `json:"log_prob,omitempty"`
+	CLIPScore float64  `json:"clip_score"` // cosine of image and caption by the pretrained model
+	// Original is the caption before boilerplate was dropped, "" if none was.
+	Original      string  `json:"original,omitempty"`
+	OriginalScore float64 `json:"original_clip_score,omitempty"`
 }
 
-// ReadCaptions reads captions.jsonl. A torn last line, as an interruption may
-// leave, is left out. Errors name file and line.
+// ReadCaptions reads captions.jsonl into memory. A torn last line, as an
+// interruption may leave, is left out. Errors name file and line.
 func ReadCaptions(path string) ([]CaptionRecord, error) {
-	f, err := os.Open(path)
+	var records []CaptionRecord
+	err := readCaptions(path, func(r CaptionRecord) { records = append(records, r) })
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	records, _, err := parseCaptions(f)
-	if err != nil {
-		return nil, fmt.Errorf("%s, %w; remove the file and caption again", path, err)
 	}
 	return records, nil
 }
 
-// parseCaptions gives the records and where each ends in bytes, without a torn
-// last line.
-func parseCaptions(r io.Reader) (records []CaptionRecord, ends []int64, err error) {
+// readCaptions is ReadCaptions one record at a time.
+func readCaptions(path string, each func(CaptionRecord)) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := parseCaptions(f, func(r CaptionRecord, _ int64) error { each(r); return nil }); err != nil {
+		return fmt.Errorf("%s, %w; remove the file and caption again", path, err)
+	}
+	return nil
+}
+
+// parseCaptions calls fn with each record and where it ends in bytes, without a
+// torn last line.
+func parseCaptions(r io.Reader, fn func(record CaptionRecord, end int64) error) error {
 	lines := bufio.NewReader(r)
 	var torn error // of the line before
-	size := int64(0)
+	size, row := int64(0), -1
 	for line := 1; ; line++ {
 		data, err := lines.ReadBytes('\n')
 		if err != nil && err != io.EOF {
-			return nil, nil, fmt.Errorf("line %d: %w", line, err)
+			return fmt.Errorf("line %d: %w", line, err)
 		}
 		if len(data) == 0 || err == io.EOF {
-			return records, ends, nil // a line without its end is torn
+			return nil // a line without its end is torn
 		}
 		if torn != nil {
-			return nil, nil, fmt.Errorf("line %d: %w", line-1, torn)
+			return fmt.Errorf("line %d: %w", line-1, torn)
 		}
 		var record CaptionRecord
 		if torn = parseRecord(data, &record); torn != nil {
 			continue // forgiven if it's the last
 		}
-		if n := len(records); n > 0 && record.Row <= records[n-1].Row {
-			return nil, nil, fmt.Errorf("line %d: field row is %d after %d", line, record.Row, records[n-1].Row)
+		if record.Row <= row {
+			return fmt.Errorf("line %d: field row is %d after %d", line, record.Row, row)
 		}
+		row = record.Row
 		size += int64(len(data))
-		records, ends = append(records, record), append(ends, size)
+		if err := fn(record, size); err != nil {
+			return err
+		}
 	}
 }
 
@@ -94,92 +116,26 @@ func parseRecord(line []byte, record *CaptionRecord) error {
 	return nil
 }
 
-// CaptionTexts reads the captions of each key whose CLIP score is at least
-// minScore; −1 keeps all. An image without such captions has no entry.
-func CaptionTexts(path string, minScore float64) (map[string][]string, error) {
-	records, err := ReadCaptions(path)
-	if err != nil {
-		return nil, err
-	}
-	texts := make(map[string][]string, len(records))
-	for _, r := range records {
+// CaptionFilter is a choice of captions. The zero value's MinScore drops those
+// whose cosine is negative; −1 keeps all.
+type CaptionFilter struct {
+	MinScore       float64 // lowest CLIP score
+	DropDuplicates bool    // of equal captions of an image keep one, so that each is drawn as often
+}
+
+// CaptionTexts reads the captions of each key that f keeps. An image without
+// such captions has no entry.
+func CaptionTexts(path string, f CaptionFilter) (map[string][]string, error) {
+	texts := map[string][]string{}
+	err := readCaptions(path, func(r CaptionRecord) {
 		for _, c := range r.Captions {
-			if c.CLIPScore >= minScore {
+			if c.CLIPScore >= f.MinScore && !(f.DropDuplicates && slices.Contains(texts[r.Key], c.Text)) {
 				texts[r.Key] = append(texts[r.Key], c.Text)
 			}
 		}
+	})
+	if err != nil {
+		return nil, err
 	}
 	return texts, nil
-}
-
-// CaptionSummary is captions.json.
-type CaptionSummary struct {
-	Hash     string `json:"hash"` // of what the captions were made from
-	Complete bool   `json:"complete"`
-
-	Captioner string `json:"captioner"`
-	Seed      int64  `json:"seed"`
-	Images    int    `json:"images"`           // with a line
-	Broken    int    `json:"broken"`           // that couldn't be decoded
-	Without   int    `json:"without_captions"` // with a line but no caption
-	Captions  int    `json:"captions"`
-	Empty     int    `json:"empty"`      // left out as empty
-	Duplicate int    `json:"duplicates"` // captions that repeat one of the same image
-	Distinct  int    `json:"distinct"`   // different captions of all images
-
-	PerImage   float64 `json:"captions_per_image"`
-	Words      float64 `json:"mean_words"`       // a caption
-	Vocabulary int     `json:"vocabulary"`       // different words of all captions
-	NamesClass float64 `json:"names_class"`      // share of captions that name the image's class
-	CLIPScore  float64 `json:"mean_clip_score"`  // cosine, [−1, 1]
-	LogProb    float64 `json:"mean_log_prob"`    // of a caption
-	Perplexity float64 `json:"perplexity_words"` // e to the mean −log_prob a word
-}
-
-// Summarize counts; shares and means without captions are 0.
-func Summarize(records []CaptionRecord) CaptionSummary {
-	s := CaptionSummary{Images: len(records)}
-	vocabulary, distinct := map[string]bool{}, map[string]bool{}
-	wordCount, named := 0, 0
-	for _, r := range records {
-		s.Captioner, s.Seed = r.Captioner, r.Seed
-		s.Empty += r.Empty
-		if len(r.Captions) == 0 {
-			s.Without++
-		}
-		class := words(r.Class)
-		own := map[string]bool{}
-		for _, c := range r.Captions {
-			s.Captions++
-			if own[c.Text] {
-				s.Duplicate++
-			}
-			own[c.Text], distinct[c.Text] = true, true
-			said := words(c.Text)
-			wordCount += len(said)
-			for _, w := range said {
-				vocabulary[w] = true
-			}
-			if mentions(said, class) {
-				named++
-			}
-			s.CLIPScore += c.CLIPScore
-			s.LogProb += c.LogProb
-		}
-	}
-	s.Vocabulary, s.Distinct = len(vocabulary), len(distinct)
-	if wordCount > 0 {
-		s.Perplexity = math.Exp(-s.LogProb / float64(wordCount))
-	}
-	s.PerImage = share(float64(s.Captions), s.Images)
-	s.Words, s.NamesClass = share(float64(wordCount), s.Captions), share(float64(named), s.Captions)
-	s.CLIPScore, s.LogProb = share(s.CLIPScore, s.Captions), share(s.LogProb, s.Captions)
-	return s
-}
-
-func share(sum float64, n int) float64 {
-	if n == 0 {
-		return 0
-	}
-	return sum / float64(n)
 }

@@ -16,14 +16,16 @@ import (
 
 // golden is what transformers gave; see scripts/golden/blip.py.
 type golden struct {
-	tensors checkpoint.Tensors
-	runs    map[string][]struct {
+	Runs map[string][]struct {
 		IDs     []int32 `json:"ids"`
 		Text    string  `json:"text"`
 		LogProb float64 `json:"log_prob"`
-	}
-	prompt string
-	images [][]byte
+	} `json:"runs"`
+	Prompt       string `json:"prompt"`
+	MaxNewTokens int    `json:"max_new_tokens"`
+
+	tensors checkpoint.Tensors
+	images  [][]byte
 }
 
 func readGolden(t *testing.T, dir string) golden {
@@ -33,10 +35,10 @@ func readGolden(t *testing.T, dir string) golden {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal([]byte(metadata["runs"]), &g.runs); err != nil {
+	if err := json.Unmarshal([]byte(metadata["golden"]), &g); err != nil {
 		t.Fatal(err)
 	}
-	g.tensors, g.prompt = tensors, metadata["prompt"]
+	g.tensors = tensors
 	for i := 0; tensors[fmt.Sprintf("image.%d", i)].Data != nil; i++ {
 		g.images = append(g.images, tensors[fmt.Sprintf("image.%d", i)].Data)
 	}
@@ -139,10 +141,10 @@ func TestBLIPCaptionsAreTransformers(t *testing.T) {
 			t.Fatalf("%d pictures", len(in.Keys))
 		}
 		for name, o := range map[string]GenerateOptions{
-			"greedy": {}, "beam": {Beams: 3}, "greedy_prompt": {Prompt: g.prompt}, "beam_prompt": {Beams: 3, Prompt: g.prompt}, "beam_all": {Beams: 4, N: 4},
+			"greedy": {}, "beam": {Beams: 3}, "greedy_prompt": {Prompt: g.Prompt}, "beam_prompt": {Beams: 3, Prompt: g.Prompt}, "beam_all": {Beams: 4, N: 4},
 		} {
-			o.MaxLength, o.N = 12, max(o.N, 1)
-			want := g.runs[name]
+			o.MaxLength, o.N = g.MaxNewTokens, max(o.N, 1)
+			want := g.Runs[name]
 			some := Images{Keys: in.Keys[:len(want)/o.N]}
 			some.Pixels = in.Pixels[:len(some.Keys)*m.Preprocess().Bytes()]
 			got, _, err := m.language.generate(t.Context(), some, o)

@@ -15,6 +15,9 @@ type Images struct {
 	// Pixels are [len(Keys), size, size, 3] in RGB, preprocessed as the
 	// captioner's Preprocess says.
 	Pixels []uint8
+	// File reads an image as it is stored, for captioners whose Preprocess is
+	// zero; others may get nil. It's safe for concurrent use.
+	File func(i int) ([]byte, error)
 }
 
 // decoding is captions in the making: rows of tokens, in the order of their

@@ -23,6 +23,12 @@ type Caption struct {
 	// logarithm, the end mark included if it was reached: at temperature 1 and
 	// over the whole vocabulary, however the caption was drawn.
 	LogProb float64 `json:"log_prob"`
+	// NoLogProb tells that the captioner gives none.
+	NoLogProb bool `json:"-"`
+	// Usage of a captioner that is metered.
+	Usage Usage `json:"-"`
+	// Refusal is why an endpoint captions this image not, in the server's words.
+	Refusal string `json:"-"`
 }
 
 // GenerateOptions say how captions are drawn. The zero value gives one greedy
@@ -36,7 +42,7 @@ type GenerateOptions struct {
 	// Beams above 1 search for the likeliest captions (beam search) in place of
 	// drawing them: the N best of so many, N ≤ Beams, at temperature 0.
 	Beams int `json:",omitempty"`
-	// Prompt is what each caption begins with.
+	// Prompt is what each caption begins with; of an endpoint, the instruction.
 	Prompt string `json:",omitempty"`
 }
 

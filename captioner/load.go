@@ -16,9 +16,10 @@ import (
 	"arf/torch"
 )
 
-// Captioner writes captions for images: a [Model], a [BLIP].
+// Captioner writes captions for images: a [Model], a [BLIP], an [Endpoint].
 type Captioner interface {
-	// Preprocess is how images become the pixels of Images.
+	// Preprocess is how images become the pixels of Images. Zero: it reads the
+	// files itself.
 	Preprocess() imaging.Preprocess
 	// Caption writes o.N captions for each image. An image's captions depend on
 	// its pixels, its key and the options, not on the images beside it.

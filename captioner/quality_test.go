@@ -7,9 +7,9 @@ import (
 
 func TestMeasure(t *testing.T) {
 	captions := [][]Caption{
-		{{"shopping cart, shop", -1}, {"shopping cart, shop", -1}, {"outline trolley", -4}},
-		{{"carts for shopping", -2}, {"shopping carts", -2}, {"dog", -2}},
-		{{"cat", -3}, {"cat", -3}, {"cat", -3}},
+		{{Text: "shopping cart, shop", LogProb: -1}, {Text: "shopping cart, shop", LogProb: -1}, {Text: "outline trolley", LogProb: -4}},
+		{{Text: "carts for shopping", LogProb: -2}, {Text: "shopping carts", LogProb: -2}, {Text: "dog", LogProb: -2}},
+		{{Text: "cat", LogProb: -3}, {Text: "cat", LogProb: -3}, {Text: "cat", LogProb: -3}},
 	}
 	cart := []string{"shopping cart", "trolley"}
 	q := Measure(captions, [][]string{cart, cart, {"cat"}})

@@ -65,15 +65,35 @@ type Anchors struct {
 
 // Captions describes the text-compensated anchors: captions of the finetune images by a pretrained captioner.
 type Captions struct {
-	Captioner    string  `yaml:"captioner"`                // folder of a captioner, or organisation/name[@revision] of the Hugging Face hub
-	PerImage     int     `yaml:"per_image"`                // captions an image
-	Temperature  float64 `yaml:"temperature"`              // of sampling; 0 = greedy
-	TopP         float64 `yaml:"top_p"`                    // nucleus: smallest set of tokens with this probability, in (0,1]; 1 = all
-	Beams        int     `yaml:"beams" json:",omitempty"`  // above 1: beam search of the per_image likeliest, at temperature 0
-	Prompt       string  `yaml:"prompt" json:",omitempty"` // what each caption begins with
-	MaxLength    int     `yaml:"max_length"`               // tokens a caption
-	MinClipScore float64 `yaml:"min_clip_score"`           // drop captions whose cosine to their image is lower; −1 = keep all
-	BatchSize    int     `yaml:"batch_size"`               // images at a time
+	Captioner       string   `yaml:"captioner"`                          // folder of a captioner, or organisation/name[@revision] of the Hugging Face hub
+	PerImage        int      `yaml:"per_image"`                          // captions an image
+	Temperature     float64  `yaml:"temperature"`                        // of sampling; 0 = greedy
+	TopP            float64  `yaml:"top_p"`                              // nucleus: smallest set of tokens with this probability, in (0,1]; 1 = all
+	Beams           int      `yaml:"beams" json:",omitempty"`            // above 1: beam search of the per_image likeliest, at temperature 0
+	Prompt          string   `yaml:"prompt" json:",omitempty"`           // what each caption begins with; of an endpoint, the instruction
+	MaxLength       int      `yaml:"max_length"`                         // tokens a caption
+	MinClipScore    float64  `yaml:"min_clip_score"`                     // drop captions whose cosine to their image is lower; −1 = keep all
+	DropDuplicates  bool     `yaml:"drop_duplicates" json:",omitempty"`  // of equal captions of an image keep one
+	DropBoilerplate bool     `yaml:"drop_boilerplate" json:",omitempty"` // take "a picture of", "there is" and the like off captions
+	BatchSize       int      `yaml:"batch_size"`                         // images at a time
+	Endpoint        Endpoint `yaml:"endpoint" json:",omitzero"`          // in place of Captioner
+}
+
+// Endpoint is a vision-language model behind an OpenAI-compatible API, which captions in place of a captioner's folder.
+type Endpoint struct {
+	URL               string  `yaml:"url"`                 // base of the API; empty = none
+	Model             string  `yaml:"model"`               // as the server calls it
+	APIKeyEnv         string  `yaml:"api_key_env"`         // environment variable that has the API key; empty = none is sent
+	ImageSize         int     `yaml:"image_size"`          // larger images are shrunk to this longer side in pixels
+	Concurrency       int     `yaml:"concurrency"`         // requests at a time
+	RequestsPerMinute float64 `yaml:"requests_per_minute"` // most that are begun; 0 = no limit
+	Retries           int     `yaml:"retries"`             // of a failed request
+	Timeout           float64 `yaml:"timeout"`             // seconds of one try
+	LogProbs          bool    `yaml:"logprobs"`            // ask for log-probabilities
+	PriceInput        float64 `yaml:"price_input"`         // of a million input tokens; 0 = unknown
+	PriceOutput       float64 `yaml:"price_output"`        // of a million output tokens; 0 = unknown
+	MaxRequests       int     `yaml:"max_requests"`        // cap on all requests of the run; 0 = none
+	MaxCost           float64 `yaml:"max_cost"`            // cap on their cost; 0 = none
 }
 
 // Pairs describes the image-text-pair anchors: pairs that each finetune image retrieves from the pool.
@@ -171,7 +191,10 @@ func Default() Config {
 		Device:    "auto",
 		Precision: PrecisionAuto,
 		Anchors: Anchors{
-			Captions: Captions{PerImage: 5, Temperature: 1, TopP: 0.9, Beams: 1, MaxLength: 30, MinClipScore: -1, BatchSize: 64},
+			Captions: Captions{
+				PerImage: 5, Temperature: 1, TopP: 0.9, Beams: 1, MaxLength: 30, MinClipScore: -1, BatchSize: 64,
+				Endpoint: Endpoint{ImageSize: 512, Concurrency: 4, Retries: 6, Timeout: 120},
+			},
 			Pairs: Pairs{
 				Query: QueryImage, K: 10, MinSimilarity: -1, MinClipScore: -1, BatchSize: 256, Index: IndexAuto,
 				LeakGuard: LeakGuard{NearDuplicateCosine: 0.98},

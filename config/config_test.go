@@ -180,6 +180,17 @@ func TestValidate(t *testing.T) {
 		{"caption query without captioner", "anchors.pairs.query=caption-text", ``},
 		{"device", "device=gpu", `device: "gpu" is no device; use auto, cpu, cuda or cuda:1`},
 		{"greedy copies", "anchors.captions.temperature=0", `temperature 0 gives the same caption each time`},
+		{"beams that draw", "anchors.captions.beams=3", `anchors.captions.beams: is 3, but beam search draws nothing`},
+		{"too many beams", "anchors.captions.beams=65; anchors.captions.temperature=0; anchors.captions.per_image=1", `anchors.captions.beams: is 65; give 1 (no search) to 64`},
+		{"more captions than beams", "anchors.captions.beams=3; anchors.captions.temperature=0", `anchors.captions.per_image: is 5 of 3 beams`},
+		{"beams", "anchors.captions.beams=5; anchors.captions.temperature=0", ``},
+		{"endpoint without model", "anchors.captions.endpoint.url=http://localhost/v1", `anchors.captions.endpoint.model: is missing`},
+		{"endpoint without scheme", "anchors.captions.endpoint.url=localhost:8000; anchors.captions.endpoint.model=m", `anchors.captions.endpoint.url: "localhost:8000" is no address`},
+		{"endpoint and captioner", "anchors.captions.captioner=a; anchors.captions.endpoint.url=http://localhost/v1; anchors.captions.endpoint.model=m", `anchors.captions.captioner: is given beside an endpoint`},
+		{"endpoint with beams", "anchors.captions.beams=5; anchors.captions.temperature=0; anchors.captions.endpoint.url=http://localhost/v1; anchors.captions.endpoint.model=m", `an endpoint has no beam search`},
+		{"cap without prices", "anchors.captions.endpoint.max_cost=5", `anchors.captions.endpoint.max_cost: is 5, but without price_input`},
+		{"endpoint that waits for nothing", "anchors.captions.endpoint.timeout=0", `anchors.captions.endpoint.timeout: is 0`},
+		{"endpoint", "anchors.captions.endpoint.url=https://host/v1; anchors.captions.endpoint.model=m; anchors.captions.endpoint.max_cost=5; anchors.captions.endpoint.price_input=1", ``},
 		{"batch of one", "train.batch_size=1", `train.batch_size: is 1; give 2 or more`},
 		{"template without class", "train.templates=[a photo]", `train.templates[0]: "a photo" needs {} once`},
 		{"no template", "train.templates=[]", `train.templates: is empty`},
@@ -205,7 +216,7 @@ func TestValidate(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := Parse("c.yaml", []byte(minimal), tt.set)
+			_, err := Parse("c.yaml", []byte(minimal), strings.Split(tt.set, "; ")...)
 			switch {
 			case tt.want == "" && err != nil:
 				t.Errorf("error %v, want none", err)
@@ -348,6 +359,9 @@ anchors:
 		{"misspelt relative model", "model=./modle", "model: ./modle does not exist"},
 		{"model of the hub", "model=org/name@v1.0", ""},
 		{"model of the hub for sure", "model=hf-hub:org/name", ""},
+		{"misspelt captioner", "anchors.captions.captioner=" + dir + "/captoner", "anchors.captions.captioner: " + dir + "/captoner does not exist"},
+		{"captioner of the hub", "anchors.captions.captioner=Salesforce/blip-image-captioning-base", ""},
+		{"endpoint", "anchors.captions.captioner=; anchors.captions.endpoint.url=http://localhost:1/v1; anchors.captions.endpoint.model=m", ""},
 		{"pattern in a missing folder", "data.pool.path=" + dir + "/pol/*.tar", "data.pool.path: " + dir + "/pol does not exist"},
 		{"misspelt part", "data.pool.path=" + dir + "/pool/*.tar::" + dir + "/pol/*.tar", "data.pool.path: " + dir + "/pol does not exist"},
 		{"unused pool", "data.pool.path=nowhere", "data.pool.path: nowhere does not exist"},
@@ -356,7 +370,7 @@ anchors:
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			c, err := Parse("c.yaml", []byte(base), tt.set)
+			c, err := Parse("c.yaml", []byte(base), strings.Split(tt.set, "; ")...)
 			if err != nil {
 				t.Fatal(err)
 			}

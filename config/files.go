@@ -29,7 +29,7 @@ func (c *Config) CheckFiles() error {
 			v.exists(fmt.Sprintf("anchors.pairs.leak_guard.sources[%d].path", i), s.Paths()...)
 		}
 	}
-	if captioner := c.Anchors.Captions.Captioner; c.NeedsCaptions() && !hubID.MatchString(captioner) {
+	if captioner := c.Anchors.Captions.Captioner; c.NeedsCaptions() && captioner != "" && !hubID.MatchString(captioner) {
 		v.exists("anchors.captions.captioner", captioner)
 	}
 	v.exists("train.templates", c.Train.Templates.Ref)

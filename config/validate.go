@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"reflect"
 	"regexp"
 	"slices"
@@ -44,7 +45,7 @@ func (c *Config) Validate() error {
 func (v *validator) anchors(c *Config) {
 	captions := c.Anchors.Captions
 	if c.NeedsCaptions() {
-		v.check(captions.Captioner != "", "anchors.captions.captioner", "is missing; give a captioner's folder, or leave out the methods flyp+tca and arf")
+		v.check(captions.Captioner != "" || captions.Endpoint.URL != "", "anchors.captions.captioner", "is missing; give a captioner's folder or an endpoint, or leave out the methods flyp+tca and arf")
 	}
 	v.min("anchors.captions.per_image", captions.PerImage, 1)
 	v.atLeast("anchors.captions.temperature", captions.Temperature, 0)
@@ -56,6 +57,7 @@ func (v *validator) anchors(c *Config) {
 	v.check(captions.Beams <= 1 || captions.Temperature == 0, "anchors.captions.beams", "is %d, but beam search draws nothing; set temperature to 0, or beams to 1", captions.Beams)
 	v.check(captions.Beams <= 1 || captions.PerImage <= captions.Beams, "anchors.captions.per_image", "is %d of %d beams; give at most as many", captions.PerImage, captions.Beams)
 	v.check(captions.Temperature > 0 || captions.Beams > 1 || captions.PerImage == 1, "anchors.captions.per_image", "is %d, but temperature 0 gives the same caption each time; set one of them to 1, or beams to more", captions.PerImage)
+	v.endpoint(captions)
 
 	p := c.Anchors.Pairs
 	v.min("anchors.pairs.k", p.K, 1)
@@ -70,6 +72,28 @@ func (v *validator) anchors(c *Config) {
 	for i, s := range p.LeakGuard.Sources {
 		v.required(fmt.Sprintf("anchors.pairs.leak_guard.sources[%d]", i), s, "the images to guard")
 	}
+}
+
+func (v *validator) endpoint(c Captions) {
+	const key = "anchors.captions.endpoint."
+	e := c.Endpoint
+	if e.URL != "" {
+		u, err := url.Parse(e.URL)
+		v.check(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "", key+"url", "%q is no address; give the base of an OpenAI-compatible API, such as http://localhost:8000/v1", e.URL)
+		v.check(e.Model != "", key+"model", "is missing; give the server's name for the model")
+		v.check(c.Captioner == "", "anchors.captions.captioner", "is given beside an endpoint; leave out one of them")
+		v.check(c.Beams <= 1, "anchors.captions.beams", "is %d, but an endpoint has no beam search; set it to 1", c.Beams)
+	}
+	v.between(key+"image_size", float64(e.ImageSize), 28, 1<<13)
+	v.between(key+"concurrency", float64(e.Concurrency), 1, 1<<10)
+	v.atLeast(key+"requests_per_minute", e.RequestsPerMinute, 0)
+	v.between(key+"retries", float64(e.Retries), 0, 100)
+	v.check(e.Timeout > 0 && e.Timeout <= 86400, key+"timeout", "is %g; give seconds above 0 and up to 86400", e.Timeout)
+	v.atLeast(key+"price_input", e.PriceInput, 0)
+	v.atLeast(key+"price_output", e.PriceOutput, 0)
+	v.min(key+"max_requests", e.MaxRequests, 0)
+	v.atLeast(key+"max_cost", e.MaxCost, 0)
+	v.check(e.MaxCost == 0 || e.PriceInput > 0 || e.PriceOutput > 0, key+"max_cost", "is %g, but without price_input and price_output nothing has a cost; give them", e.MaxCost)
 }
 
 func (v *validator) train(t Train) {

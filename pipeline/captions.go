@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"arf/anchor"
 	"arf/captioner"
@@ -16,20 +17,44 @@ func (r *run) captionsPath() string { return filepath.Join(r.dir, "anchors", "ca
 // captionsHash covers what the captions depend on; how they are filtered comes later.
 func (r *run) captionsHash() (string, error) {
 	c := r.captionSettings()
-	tool, err := captioner.Hash(r.captioner)
-	if err != nil {
-		return "", fmt.Errorf("anchors.captions.captioner: %w", err)
+	c.MinClipScore, c.BatchSize, c.DropDuplicates = 0, 0, false
+	tool := "endpoint"
+	if e := c.Endpoint; e.URL != "" { // not how it's asked
+		c.Endpoint = config.Endpoint{URL: e.URL, Model: e.Model, ImageSize: e.ImageSize, LogProbs: e.LogProbs}
+	} else {
+		var err error
+		if tool, err = captioner.Hash(r.captioner); err != nil {
+			return "", fmt.Errorf("anchors.captions.captioner: %w", err)
+		}
 	}
-	c.MinClipScore, c.BatchSize = 0, 0
 	return hash("captions", r.modelHash, r.data.hashes["finetune"], tool, c, r.precision.String()), nil
 }
 
+// captionFilter is which captions are used.
+func (r *run) captionFilter() anchor.CaptionFilter {
+	c := r.cfg.Anchors.Captions
+	return anchor.CaptionFilter{MinScore: c.MinClipScore, DropDuplicates: c.DropDuplicates}
+}
+
+// captionFilterParts are for the hash of a step that uses captions.
+func (r *run) captionFilterParts() []any {
+	f := r.captionFilter()
+	parts := []any{f.MinScore}
+	if f.DropDuplicates { // so that hashes of others stay
+		parts = append(parts, "without duplicates")
+	}
+	return parts
+}
+
 // captionSettings is the config's, in a form that keeps captions from before
-// there were beams.
+// there were beams and endpoints.
 func (r *run) captionSettings() config.Captions {
 	c := r.cfg.Anchors.Captions
 	if c.Beams == 1 {
 		c.Beams = 0
+	}
+	if c.Endpoint.URL == "" {
+		c.Endpoint = config.Endpoint{}
 	}
 	return c
 }
@@ -48,16 +73,18 @@ func (r *run) captions(ctx context.Context) error {
 		return err
 	}
 	c := r.captionSettings()
-	tool, err := captioner.Load(r.captioner, r.device, r.precision)
+	tool, name, err := r.openCaptioner(c)
 	if err != nil {
-		return fmt.Errorf("anchors.captions.captioner: %w", err)
+		return err
 	}
 	summary, err := anchor.Caption(ctx, r.captionsPath(), r.data.finetune, tool, model, anchor.CaptionOptions{
-		Name: c.Captioner,
+		Name: name,
 		Generate: captioner.GenerateOptions{
 			N: c.PerImage, Temperature: c.Temperature, TopP: c.TopP, Beams: c.Beams, Prompt: c.Prompt, MaxLength: c.MaxLength, Seed: captionSeed,
 		},
-		BatchSize: c.BatchSize, Workers: r.cfg.Train.Workers, Precision: r.precision, Hash: inputs, Progress: r.stage("captions"),
+		DropBoilerplate: c.DropBoilerplate,
+		BatchSize:       c.BatchSize, Workers: r.cfg.Train.Workers, Precision: r.precision, Hash: inputs, Progress: r.stage("captions"),
+		Planned: r.planned,
 	})
 	if err != nil {
 		return fmt.Errorf("write captions: %w", err)
@@ -67,6 +94,42 @@ func (r *run) captions(ctx context.Context) error {
 			summary.Captions, summary.Images, summary.Words, 100*summary.NamesClass, summary.CLIPScore)
 	}
 	return nil
+}
+
+// openCaptioner gives the config's captioner, and what records call it.
+func (r *run) openCaptioner(c config.Captions) (captioner.Captioner, string, error) {
+	if e := c.Endpoint; e.URL != "" {
+		tool, err := captioner.NewEndpoint(captioner.EndpointOptions{
+			URL: e.URL, Model: e.Model, KeyEnv: e.APIKeyEnv, ImageSize: e.ImageSize, Concurrency: e.Concurrency,
+			RequestsPerMinute: e.RequestsPerMinute, Retries: e.Retries, Timeout: time.Duration(e.Timeout * float64(time.Second)), LogProbs: e.LogProbs,
+			Prices: captioner.Prices{Input: e.PriceInput, Output: e.PriceOutput}, MaxRequests: e.MaxRequests, MaxCost: e.MaxCost,
+		})
+		if err != nil {
+			return nil, "", fmt.Errorf("anchors.captions.endpoint: %w", err)
+		}
+		return tool, tool.Name(), nil
+	}
+	tool, err := captioner.Load(r.captioner, r.device, r.precision)
+	if err != nil {
+		return nil, "", fmt.Errorf("anchors.captions.captioner: %w", err)
+	}
+	return tool, c.Captioner, nil
+}
+
+// planned tells what an endpoint will cost, before it does.
+func (r *run) planned(e captioner.Estimate) {
+	if r.o.Out == nil {
+		return
+	}
+	how := "by a guess"
+	if e.Measured {
+		how = "by earlier requests"
+	}
+	cost := ""
+	if e.Cost > 0 {
+		cost = fmt.Sprintf(", cost %.2f", e.Cost)
+	}
+	fmt.Fprintf(r.o.Out, "captions: %d requests to come; %s, %d input and %d output tokens%s\n", e.Requests, how, e.InputTokens, e.OutputTokens, cost)
 }
 
 // captionSeed is one for all seeds of training: captions are data.

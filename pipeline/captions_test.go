@@ -1,7 +1,11 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -42,9 +46,74 @@ func TestCaptionsOfBLIP(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		for _, c := range r.Captions {
-			if !strings.HasPrefix(c.Text, "a picture of") || !(c.LogProb < 0) {
+			if !strings.HasPrefix(c.Text, "a picture of") || c.LogProb == nil || !(*c.LogProb < 0) {
 				t.Errorf("%s: %+v", r.Key, c)
 			}
 		}
+	}
+}
+
+// An endpoint captions a run: the key comes from the environment and goes
+// nowhere else, and what it costs is told before. How it's asked doesn't make
+// captions stale; what it's asked does.
+func TestCaptionsOfAnEndpoint(t *testing.T) {
+	dir := prepare(t)
+	requests := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests++
+		if r.Header.Get("Authorization") != "Bearer open sesame" {
+			http.Error(w, `{"error":{"message":"who are you?"}}`, 401)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, `{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"There is a red disc, %d."}}],"usage":{"prompt_tokens":90,"completion_tokens":8}}`, requests)
+	}))
+	defer server.Close()
+	sets := []string{"anchors.captions.captioner=", "anchors.captions.drop_boilerplate=true", "anchors.captions.per_image=2"}
+	for key, value := range map[string]string{"url": server.URL + "/v1", "model": "m", "api_key_env": "ARF_TEST_KEY", "concurrency": "1", "price_input": "1000", "max_cost": "50"} {
+		sets = append(sets, "anchors.captions.endpoint."+key+"="+value)
+	}
+	var out bytes.Buffer
+	run := func(more ...string) error {
+		out.Reset()
+		return Run(context.Background(), load(t, dir, append(sets, more...)...), Captions, Options{Out: &out})
+	}
+	if err := run(); err == nil || !strings.Contains(err.Error(), "who are you?") || !strings.Contains(err.Error(), "ARF_TEST_KEY") || requests != 1 {
+		t.Errorf("without the key: %v after %d requests", err, requests)
+	}
+	t.Setenv("ARF_TEST_KEY", "open sesame")
+	if err := run("anchors.captions.endpoint.max_cost=1"); err == nil || !strings.Contains(err.Error(), "max_cost is 1.00") || requests != 1 {
+		t.Errorf("a cap below the estimate: %v after %d requests", err, requests)
+	}
+	requests = 0
+	if err := run(); err != nil {
+		t.Fatal(err)
+	}
+	if requests != 36 || !strings.Contains(out.String(), "36 requests to come; by a guess, ") || !strings.Contains(out.String(), "cost 13.93") {
+		t.Errorf("%d requests; it said: %s", requests, out.String())
+	}
+	path := filepath.Join(dir, "runs", "run", "anchors", "captions.jsonl")
+	summary, err := anchor.ReadCaptionSummary(path)
+	if err != nil || summary.Boilerplate != 36 || summary.Usage.InputTokens != 36*90 || summary.Captioner != "m at "+server.URL+"/v1" {
+		t.Errorf("%+v, %v", summary, err)
+	}
+	err = filepath.WalkDir(filepath.Join(dir, "runs"), func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if bytes.Contains(data, []byte("open sesame")) {
+			t.Errorf("%s has the key", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run("anchors.captions.endpoint.concurrency=3", "anchors.captions.endpoint.max_cost=60", "anchors.captions.drop_duplicates=true"); err != nil || requests != 36 {
+		t.Errorf("asked %d times in another way: %v", requests-36, err)
+	}
+	if err := run("anchors.captions.prompt=What is it?"); err != nil || requests != 72 {
+		t.Errorf("another question was asked %d times: %v", requests-36, err)
 	}
 }

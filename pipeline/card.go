@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -42,7 +43,7 @@ func (r *run) card(m config.Method, seed int, results []*eval.Result) clip.Card 
 	}
 	switch {
 	case m.Captions():
-		c.Anchors = append(c.Anchors, fmt.Sprintf("captions: %d an image, by %s", r.cfg.Anchors.Captions.PerImage, r.cfg.Anchors.Captions.Captioner))
+		c.Anchors = append(c.Anchors, fmt.Sprintf("captions: %d an image, by %s", r.cfg.Anchors.Captions.PerImage, cmp.Or(r.cfg.Anchors.Captions.Captioner, r.cfg.Anchors.Captions.Endpoint.Model)))
 	case m.TCA():
 		c.Anchors = append(c.Anchors, "captions: a second class prompt in their place (a control)")
 	}

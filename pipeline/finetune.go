@@ -52,7 +52,7 @@ func (r *run) finetuneHash(m config.Method, seed int) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		parts = append(parts, h, r.cfg.Anchors.Captions.MinClipScore)
+		parts = append(append(parts, h), r.captionFilterParts()...)
 	}
 	if s := m.Pairs(); s != config.PairsNone {
 		h, err := fileHash(r.pairsPath(s))
@@ -123,7 +123,7 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 			return err
 		}
 	case m.Captions():
-		if given.Captions, err = anchor.CaptionTexts(r.captionsPath(), r.cfg.Anchors.Captions.MinClipScore); err != nil {
+		if given.Captions, err = anchor.CaptionTexts(r.captionsPath(), r.captionFilter()); err != nil {
 			return err
 		}
 	}

@@ -61,7 +61,7 @@ func (r *run) pairsHash(s config.PairSource) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		parts = append(parts, h, r.cfg.Anchors.Captions.MinClipScore)
+		parts = append(append(parts, h), r.captionFilterParts()...)
 	}
 	if s == config.PairsRandomMatched {
 		h, err := fileHash(r.pairsPath(config.PairsRetrieved))
@@ -134,7 +134,7 @@ func (r *run) pairsFrom(ctx context.Context, s config.PairSource) error {
 	}
 	in.Templates = r.data.templates
 	if p.Query == config.QueryCaptionText {
-		if in.Captions, err = anchor.CaptionTexts(r.captionsPath(), r.cfg.Anchors.Captions.MinClipScore); err != nil {
+		if in.Captions, err = anchor.CaptionTexts(r.captionsPath(), r.captionFilter()); err != nil {
 			return err
 		}
 	}

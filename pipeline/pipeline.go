@@ -98,7 +98,7 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 	if r.model, err = hub.Resolve(ctx, cfg.Model, hub.Options{Progress: o.Fetch}); err != nil {
 		return err
 	}
-	if cfg.NeedsCaptions() {
+	if cfg.NeedsCaptions() && cfg.Anchors.Captions.Captioner != "" {
 		if r.captioner, err = hub.Resolve(ctx, cfg.Anchors.Captions.Captioner, hub.Options{Progress: o.Fetch}); err != nil {
 			return fmt.Errorf("anchors.captions.captioner: %w", err)
 		}

@@ -103,7 +103,7 @@ func makeAnchors(ctx context.Context, s scale, source string) error {
 		return fmt.Errorf("%s: %w", cmd, err)
 	}
 	anchors := filepath.Join(dir, "runs", runName(s), "anchors")
-	captions, err := anchor.CaptionTexts(filepath.Join(anchors, "captions.jsonl"), -1)
+	captions, err := anchor.CaptionTexts(filepath.Join(anchors, "captions.jsonl"), anchor.CaptionFilter{MinScore: -1})
 	if err != nil {
 		return err
 	}

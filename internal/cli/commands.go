@@ -19,7 +19,8 @@ func commands(s *settings) []*cobra.Command {
 			"Run all that a config says. Steps whose result is there are skipped; an interrupted run goes on.",
 			"  arf run configs/own-data.yaml\n  arf run configs/own-data.yaml --set train.lr=1e-5 --set name=lower-lr", ""),
 		newRun(s, "caption", "Write captions of the finetune images (text-compensated anchors)",
-			"Write anchors/captions.jsonl: several captions an image, with log-probability and CLIP score.",
+			"Write anchors/captions.jsonl: several captions an image, with log-probability and CLIP score; and say how good they\n"+
+				"are: length, vocabulary, share that name the class, CLIP scores as a histogram, speed.",
 			"  arf caption configs/own-data.yaml", pipeline.Captions),
 		newRun(s, "retrieve", "Retrieve image-text pairs for the finetune images (image-text-pair anchors)",
 			"Write anchors/pairs.parquet: the nearest pairs of the pool, with scores and provenance.\n"+steps,

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"arf/anchor"
 	"arf/config"
 	"arf/corpus"
 	"arf/pipeline"
@@ -66,6 +67,15 @@ func (f *runFlags) run(cmd *cobra.Command, s *settings, path string, last pipeli
 		return err
 	}
 	dir := pipeline.Dir(cfg)
+	if last == pipeline.Captions && cfg.NeedsCaptions() {
+		summary, err := anchor.ReadCaptionSummary(filepath.Join(dir, "anchors", "captions.jsonl"))
+		if err != nil {
+			return err
+		}
+		if err := summary.Report(os.Stdout); err != nil {
+			return err
+		}
+	}
 	if last == pipeline.Evaluate {
 		results, err := report.Load(dir)
 		if err != nil {

@@ -8,7 +8,7 @@ tokenizer and weights (one in safetensors, one in a pickle), and golden.safetens
     image.N      encoded pictures, as files
     pixels.N     what BlipImageProcessor makes of the first ones
     ids, logits  given texts after each picture, and the scores of the next token
-    metadata     the token ids, texts and log-probabilities that generate() gives
+    metadata     golden: JSON with the token ids, texts and log-probabilities that generate() gives
 
 Runs from the root of the repository: scripts/golden/run.sh blip
 """
@@ -16,7 +16,6 @@ import io
 import json
 import math
 import os
-import shutil
 import sys
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
@@ -55,10 +54,12 @@ CASES = {
 
 
 def tokenizer(path):
-    trained = BertWordPieceTokenizer(lowercase=True)
-    trained.train_from_iterator(CORPUS, vocab_size=220, min_frequency=1, show_progress=False)
-    os.makedirs(path)
-    trained.save_model(path)
+    """BERT's, around a small vocabulary, which is made once: training doesn't give the same twice."""
+    if not os.path.exists(os.path.join(path, "vocab.txt")):
+        trained = BertWordPieceTokenizer(lowercase=True)
+        trained.train_from_iterator(CORPUS, vocab_size=220, min_frequency=1, show_progress=False)
+        os.makedirs(path, exist_ok=True)
+        trained.save_model(path)
     t = BertTokenizerFast(os.path.join(path, "vocab.txt"), model_max_length=512)
     t.save_pretrained(path)
     return BertTokenizerFast.from_pretrained(path)
@@ -126,7 +127,6 @@ def generate(m, tok, pixels, prompt, **options):
 
 def write(name, c):
     path = os.path.join(OUT, name)
-    shutil.rmtree(path, ignore_errors=True)
     tok = tokenizer(path)
     m = make(c, tok, c["seed"])
     size = c["vision"]["image_size"]
@@ -141,6 +141,7 @@ def write(name, c):
         with torch.no_grad():
             m.text_decoder.cls.predictions.bias[tok.sep_token_id] += 0.2
     m.save_pretrained(path, safe_serialization=name == "base")
+    os.remove(os.path.join(path, "generation_config.json"))
     ids = torch.from_numpy(rng.randint(5, len(tok), (TEXTS, 9)))
     ids[:, 0] = len(tok)
     with torch.no_grad():
@@ -159,9 +160,9 @@ def write(name, c):
     assert changed > IMAGES / 4, "beam search changes too little"
     tensors = {f"image.{i}": torch.frombuffer(bytearray(e), dtype=torch.uint8) for i, e in enumerate(encoded)}
     tensors.update({f"pixels.{i}": pixels[i].contiguous() for i in range(PIXELS)}, ids=ids, logits=logits.contiguous())
-    save_file(tensors, os.path.join(path, "golden.safetensors"), metadata={
-        "runs": json.dumps(runs, separators=(",", ":")), "prompt": PROMPT, "max_new_tokens": str(NEW_TOKENS),
-        "versions": json.dumps(versions("torch", "transformers", "tokenizers", "safetensors", "Pillow", "numpy"))})
+    golden = {"runs": runs, "prompt": PROMPT, "max_new_tokens": NEW_TOKENS, "versions": versions("torch", "transformers", "tokenizers", "safetensors", "Pillow", "numpy")}
+    # One entry, as several come in any order.
+    save_file(tensors, os.path.join(path, "golden.safetensors"), metadata={"golden": json.dumps(golden, separators=(",", ":"))})
 
 
 for name, case in CASES.items():

@@ -1,0 +1,178 @@
+package captioner
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	"github.com/openai/openai-go/v3"
+	"github.com/openai/openai-go/v3/option"
+	"github.com/openai/openai-go/v3/packages/param"
+)
+
+// refusals of images in a row, before any was taken, that are the server's word
+// on all: that the model sees no images, say.
+const refusalsAtFirst = 8
+
+// longPause is one that people should know of.
+const longPause = 10 * time.Second
+
+// ask gets one caption, in as many tries as are allowed.
+func (e *Endpoint) ask(ctx context.Context, picture []byte, seed int64, o GenerateOptions) (Caption, error) {
+	p := openai.ChatCompletionNewParams{
+		Model: e.o.Model,
+		Messages: []openai.ChatCompletionMessageParamUnion{openai.UserMessage([]openai.ChatCompletionContentPartUnionParam{
+			openai.ImageContentPart(openai.ChatCompletionContentPartImageImageURLParam{URL: "data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(picture)}),
+			openai.TextContentPart(instruction(o)),
+		})},
+		Temperature: param.NewOpt(o.Temperature), Seed: param.NewOpt(seed),
+	}
+	if o.TopP > 0 && o.TopP < 1 && o.Temperature > 0 {
+		p.TopP = param.NewOpt(o.TopP)
+	}
+	if o.MaxLength > 0 {
+		p.MaxTokens = param.NewOpt(int64(o.MaxLength))
+	}
+	if e.o.LogProbs {
+		p.Logprobs = param.NewOpt(true)
+	}
+	wait := backoff.NewExponentialBackOff() // with jitter
+	wait.InitialInterval, wait.Multiplier = e.pause, 2
+	var used Usage
+	caption, err := backoff.Retry(ctx, func() (Caption, error) {
+		c, err := e.try(ctx, p, o)
+		used = used.Add(c.Usage)
+		return c, err
+	}, backoff.WithBackOff(wait), backoff.WithMaxTries(uint(e.o.Retries)+1), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, pause time.Duration) {
+		if pause >= longPause {
+			slog.Warn("the captioner's endpoint has to be asked again", "in", pause.Round(time.Second), "error", err)
+		}
+	}))
+	caption.Usage = used
+	if permanent := (*backoff.PermanentError)(nil); errors.As(err, &permanent) { // of the last try
+		err = permanent.Err
+	}
+	if refusal := (*refusal)(nil); errors.As(err, &refusal) {
+		if n := e.refused.Add(1); e.answered.Load() == 0 && n >= refusalsAtFirst {
+			return caption, fmt.Errorf("%w the first %d images: %s", ErrRefused, n, refusal.message)
+		}
+		return Caption{Usage: used, NoLogProb: true, Refusal: refusal.message}, nil
+	}
+	if err == nil {
+		e.answered.Add(1)
+		return caption, nil
+	}
+	if ctx.Err() == nil && !errors.Is(err, ErrCap) && !errors.Is(err, ErrRefused) {
+		err = fmt.Errorf("after %d tries: %w; captions so far are kept, and the same command goes on when the server is well", used.Requests, err)
+	}
+	return caption, err
+}
+
+// refusal is a server's no to one image.
+type refusal struct{ message string }
+
+func (r *refusal) Error() string { return r.message }
+
+// try sends a request once. Errors that another try can't mend are permanent.
+func (e *Endpoint) try(ctx context.Context, p openai.ChatCompletionNewParams, o GenerateOptions) (c Caption, err error) {
+	if err := e.limiter.Wait(ctx); err != nil {
+		return c, backoff.Permanent(err)
+	}
+	most, err := e.meter.reserve(e.guess(o))
+	if err != nil {
+		return c, backoff.Permanent(err)
+	}
+	c.Usage.Requests, c.NoLogProb = 1, true
+	defer func() { e.meter.settle(most, c.Usage) }()
+	var response *http.Response
+	answer, err := e.client.New(ctx, p, option.WithResponseInto(&response))
+	switch {
+	case ctx.Err() != nil:
+		return c, backoff.Permanent(ctx.Err())
+	case response != nil && response.StatusCode >= 400:
+		return c, e.status(response, err)
+	case err != nil:
+		return c, fmt.Errorf("no answer that can be read: %w", err)
+	case len(answer.Choices) == 0:
+		return c, fmt.Errorf("an answer without choices: %.200s", answer.RawJSON())
+	}
+	choice := answer.Choices[0]
+	c.Usage.InputTokens, c.Usage.OutputTokens = int(max(answer.Usage.PromptTokens, 0)), int(max(answer.Usage.CompletionTokens, 0))
+	if c.Usage.InputTokens == 0 { // the server doesn't count
+		c.Usage.InputTokens, c.Usage.OutputTokens = most.InputTokens, most.OutputTokens
+	}
+	if refused := choice.Message.Refusal; refused != "" || choice.FinishReason == "content_filter" {
+		return c, backoff.Permanent(&refusal{strings.TrimSpace("content filter: " + refused)})
+	}
+	c.Text = tidy(tidyAnswer(choice.Message.Content))
+	if tokens := choice.Logprobs.Content; len(tokens) > 0 {
+		c.NoLogProb = false
+		for _, t := range tokens {
+			c.LogProb += t.Logprob
+		}
+	}
+	return c, nil
+}
+
+// status tells what a status of 400 or more means.
+func (e *Endpoint) status(r *http.Response, err error) error {
+	message := fmt.Sprintf("%s: %.300s", r.Status, message(err))
+	var api *openai.Error
+	quota := errors.As(err, &api) && api.Code == "insufficient_quota"
+	switch code := r.StatusCode; {
+	case code == http.StatusUnauthorized || code == http.StatusForbidden:
+		hint := "give the environment variable with its API key (api_key_env)"
+		if e.o.KeyEnv != "" {
+			hint = "is the API key in " + e.o.KeyEnv + " right?"
+		}
+		return backoff.Permanent(fmt.Errorf("%w: %s; %s", ErrRefused, message, hint))
+	case code == http.StatusNotFound:
+		return backoff.Permanent(fmt.Errorf("%w: %s; is %s the base of its API, and %q one of its models?", ErrRefused, message, e.o.URL, e.o.Model))
+	case quota:
+		return backoff.Permanent(fmt.Errorf("%w: %s", ErrRefused, message))
+	case code == http.StatusRequestTimeout, code == http.StatusConflict, code == http.StatusTooEarly, code == http.StatusTooManyRequests, code >= 500:
+		failed := errors.New(message)
+		if d, ok := retryAfter(r.Header, time.Now()); ok {
+			d += time.Duration(rand.Float64() * float64(e.pause)) // not all at once
+			return fmt.Errorf("%w (%w)", failed, &backoff.RetryAfterError{Duration: d})
+		}
+		return failed
+	}
+	return backoff.Permanent(&refusal{message})
+}
+
+// message is the server's own, if it gave one.
+func message(err error) string {
+	if api := (*openai.Error)(nil); errors.As(err, &api) && api.Message != "" {
+		return api.Message
+	}
+	if err == nil {
+		return "no explanation"
+	}
+	return err.Error()
+}
+
+// longestWait bounds what a server can ask for.
+const longestWait = 10 * time.Minute
+
+// retryAfter reads how long the server wants us to wait: seconds or a date (RFC 9110, §10.2.3).
+func retryAfter(h http.Header, now time.Time) (time.Duration, bool) {
+	value := h.Get("Retry-After")
+	d := time.Duration(-1)
+	if seconds, err := strconv.ParseFloat(value, 64); err == nil && seconds <= longestWait.Seconds() {
+		d = time.Duration(seconds * float64(time.Second))
+	} else if err == nil && seconds > 0 {
+		d = longestWait
+	} else if at, err := http.ParseTime(value); err == nil {
+		d = max(at.Sub(now), 0)
+	}
+	return min(d, longestWait), d >= 0
+}
