@@ -28,6 +28,7 @@ const (
 // Leak is an example of a pair that was dropped by the guard.
 type Leak struct {
 	PairKey    string  `json:"pair_key"`
+	Text       string  `json:"text"`
 	Guard      string  `json:"guard"`
 	GuardKey   string  `json:"guard_key"`
 	Reason     string  `json:"reason"`
@@ -44,11 +45,13 @@ type pool struct {
 	clip    []float32
 	leaks   []Leak
 	counts  map[string]map[string]int // by guard and reason
+	// duplicates are the pairs kept in place of dropped ones, by row of these.
+	duplicates map[int]duplicate
 }
 
 func (p *pool) leak(row int, l Leak) {
 	p.dropped[row] = l.Reason
-	l.PairKey = p.rows[row].Key
+	l.PairKey, l.Text = p.rows[row].Key, p.rows[row].Caption
 	if p.counts[l.Guard] == nil {
 		p.counts[l.Guard] = map[string]int{}
 	}

@@ -24,6 +24,8 @@ type PairSummary struct {
 	Dropped  map[string]int            `json:"dropped"`       // pairs of the pool, by reason
 	Leaks    map[string]map[string]int `json:"leaks"`         // by guard and reason
 	Examples []Leak                    `json:"leak_examples"` // the first of them
+	// DroppedExamples are the first pairs dropped for each other reason.
+	DroppedExamples []Dropped `json:"dropped_examples"`
 
 	Score     float64 `json:"mean_score"`      // cosine of query and pair
 	CLIPScore float64 `json:"mean_clip_score"` // cosine of the pair's own image and text
@@ -38,10 +40,42 @@ type PairSummary struct {
 	FAISS *FAISSSummary `json:"faiss,omitempty"`
 }
 
+// Dropped is an example of a pair that was left out.
+type Dropped struct {
+	PairKey string `json:"pair_key"`
+	Text    string `json:"text"`
+	Reason  string `json:"reason"`
+	Kept    string `json:"kept,omitempty"` // key of the pair that a duplicate repeats
+	// Similarity is the cosine with that pair's image, or for LowCLIPScore that of
+	// the pair's own image and text.
+	Similarity float64 `json:"similarity"`
+}
+
+// droppedShown bounds the examples of a reason.
+const droppedShown = 20
+
+func (r *retrieval) droppedExamples() []Dropped {
+	var out []Dropped
+	shown := map[string]int{}
+	for i, reason := range r.pool.dropped {
+		if reason == "" || reason == LeakPixels || reason == LeakPrint || reason == LeakCosine || shown[reason] == droppedShown {
+			continue
+		}
+		shown[reason]++
+		row := r.pool.rows[i]
+		d := Dropped{PairKey: row.Key, Text: row.Caption, Reason: reason, Similarity: float64(r.pool.clip[i])}
+		if twin, ok := r.pool.duplicates[i]; ok {
+			d.Kept, d.Similarity = r.pool.rows[twin.of].Key, min(twin.cosine, 1)
+		}
+		out = append(out, d)
+	}
+	return out
+}
+
 func (r *retrieval) summarize(pairs []Pair, lists [][]found) *PairSummary {
 	s := &PairSummary{
 		Options: r.o, Pool: len(r.pool.rows), Queries: len(r.queries), Pairs: len(pairs),
-		Dropped: r.dropped(), Leaks: r.pool.counts, Examples: r.pool.leaks,
+		Dropped: r.dropped(), Leaks: r.pool.counts, Examples: r.pool.leaks, DroppedExamples: r.droppedExamples(),
 	}
 	s.Eligible = s.Pool
 	for _, n := range s.Dropped {

@@ -254,7 +254,7 @@ func (r *retrieval) load(ctx context.Context) (err error) {
 		return err
 	}
 	n := len(r.pool.rows)
-	r.pool.dropped, r.pool.counts = make([]string, n), map[string]map[string]int{}
+	r.pool.dropped, r.pool.counts, r.pool.duplicates = make([]string, n), map[string]map[string]int{}, map[int]duplicate{}
 	if r.pool.clip, err = rowProducts(ctx, in.Pool.Images(), in.Pool.Texts()); err != nil {
 		return err
 	}
@@ -410,8 +410,9 @@ func (r *retrieval) dropNear(ctx context.Context, lists [][]found, searched int)
 	if err != nil {
 		return false, err
 	}
-	for _, row := range dropped {
-		r.pool.dropped[row], r.candidates.bias[row] = DuplicateCosine, index.Excluded
+	for row, d := range dropped {
+		r.pool.duplicate(row, d, DuplicateCosine)
+		r.candidates.bias[row] = index.Excluded
 	}
 	for q, list := range lists {
 		full := len(list) == searched // as many as were asked for

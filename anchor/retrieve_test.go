@@ -370,6 +370,28 @@ func TestNearDuplicatesGoAndAreReplaced(t *testing.T) {
 	if s.Dropped[DuplicateCosine] == 0 {
 		t.Error("no near duplicates")
 	}
+	row := map[string]int{}
+	all, err := w.pool.Rows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, r := range all {
+		row[r.Key] = i
+	}
+	examples := map[string]int{}
+	for _, d := range s.DroppedExamples {
+		examples[d.Reason]++
+		if d.Reason != DuplicateCosine && d.Reason != DuplicatePixels {
+			continue
+		}
+		c := dot(images.Row(row[d.PairKey]), images.Row(row[d.Kept]))
+		if d.Kept == "" || d.Kept == d.PairKey || math.Abs(c-d.Similarity) > 1e-2 || c < o.DuplicateCosine-1e-5 {
+			t.Errorf("%+v, whose cosine is %v", d, c)
+		}
+	}
+	if examples[DuplicateCosine] != min(s.Dropped[DuplicateCosine], droppedShown) || examples[DuplicatePixels] != 1 || examples[NoText] != 1 || examples[LeakPixels] != 0 {
+		t.Errorf("examples %v", examples)
+	}
 	rows := map[int]bool{}
 	for _, p := range pairs {
 		rows[int(p.Row)] = true

@@ -1,7 +1,10 @@
 package pipeline
 
 import (
+	"errors"
 	"io"
+	"io/fs"
+	"log/slog"
 	"path/filepath"
 
 	"arf/config"
@@ -44,4 +47,23 @@ func gallery(images int) int {
 		return -1
 	}
 	return images
+}
+
+// Anchors writes anchors.html of a run folder: each finetune image with its class
+// prompt, captions and pairs, and what was left out. pictured is how many images
+// have their pictures on it; negative is all. It returns the page's path.
+func Anchors(dir string, pictured int) (string, error) {
+	o := report.AnchorsOptions{Pictured: pictured, LeastCaption: -1}
+	cfg, err := config.Load(filepath.Join(dir, "config.yaml"))
+	switch {
+	case err == nil:
+		o.Images, o.LeastCaption = newPictures(cfg), cfg.Anchors.Captions.MinClipScore
+		if templates, err := readTemplates(cfg.Train.Templates); err == nil && len(templates) > 0 {
+			o.Template = templates[0]
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		slog.Warn("the page has no pictures, as the run's config can't be read", "error", err)
+	}
+	path := filepath.Join(dir, "anchors.html")
+	return path, report.WriteAnchors(dir, path, o)
 }

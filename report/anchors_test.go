@@ -91,15 +91,14 @@ func TestGalleryWithoutPictures(t *testing.T) {
 	f.train, f.wise, f.images = false, false, 4
 	r := load(t, f.write(t))
 	r.Images = failing{}
-	v, err := r.galleryView()
+	v, err := r.galleryView(60, 60)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(v.Notes) != 1 || !strings.Contains(v.Notes[0], "44 pictures could not be read") || !strings.Contains(v.Notes[0], "disk is gone") {
 		t.Errorf("notes %q", v.Notes)
 	}
-	r.GalleryImages = -1
-	if v, err := r.galleryView(); v != nil || err != nil {
+	if v, err := r.galleryView(-1, -1); v != nil || err != nil {
 		t.Errorf("gallery %v, error %v, want none", v, err)
 	}
 }

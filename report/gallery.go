@@ -39,13 +39,10 @@ type pairView struct {
 	Note  string `json:"note"`
 }
 
-// galleryView reads the pictures and packs the cards; nil without anchors.
-func (r *Run) galleryView() (*galleryView, error) {
-	limit := r.GalleryImages
-	if limit == 0 {
-		limit = defaultGallery
-	}
-	if limit < 0 || len(r.captions) == 0 && r.pairs == "" {
+// galleryView packs up to limit cards, the first of them with pictures; nil
+// without anchors.
+func (r *Run) galleryView(limit, pictured int) (*galleryView, error) {
+	if limit <= 0 || len(r.captions) == 0 && r.pairs == "" {
 		return nil, nil
 	}
 	cards, stats, err := r.gallery(limit)
@@ -53,35 +50,26 @@ func (r *Run) galleryView() (*galleryView, error) {
 		return nil, err
 	}
 	v := &galleryView{Stats: stats, Shown: len(cards)}
-	failed := 0
-	var firstFailure error
-	picture := func(read func(string) ([]byte, error), key string) string {
-		data, err := read(key)
-		text := ""
-		if err == nil {
-			text, err = dataURI(data)
-		}
-		if err != nil {
-			if failed++; failed == 1 {
-				firstFailure = fmt.Errorf("%s: %w", key, err)
-			}
-		}
-		return text
-	}
+	pictures := thumbnails{}
 	prompt := r.prompt()
 	v.Index.Chunk = galleryChunk
 	for i, c := range cards {
 		view := cardView{Key: c.Key, Class: c.Class, Prompt: prompt(c.Class)}
-		if r.Images != nil {
-			view.Image = picture(r.Images.FinetuneImage, c.Key)
+		if r.Images != nil && i < pictured {
+			view.Image = pictures.of(r.Images.FinetuneImage, c.Key)
 		}
 		for _, one := range c.Captions {
-			view.Captions = append(view.Captions, captionView{one.Text, note("CLIP ", one.CLIP, "log p ", one.LogProb)})
+			text := note("CLIP ", one.CLIP, "log p ", one.LogProb)
+			if one.CLIP != nil && *one.CLIP < r.leastCaption {
+				text += " · left out"
+				v.CaptionsDropped++
+			}
+			view.Captions = append(view.Captions, captionView{one.Text, text})
 		}
 		for _, p := range c.Pairs {
 			pair := pairView{Text: p.Text, Score: decimals(p.Score, 2), Note: pairNote(p)}
-			if r.Images != nil {
-				pair.Image = picture(r.Images.PoolImage, p.PairKey)
+			if r.Images != nil && i < pictured {
+				pair.Image = pictures.of(r.Images.PoolImage, p.PairKey)
 			}
 			view.Pairs = append(view.Pairs, pair)
 		}
@@ -94,18 +82,47 @@ func (r *Run) galleryView() (*galleryView, error) {
 	if r.Images == nil {
 		v.Notes = append(v.Notes, "The pictures were not at hand when this report was made.")
 	}
-	if failed > 0 {
-		v.Notes = append(v.Notes, fmt.Sprintf("%s could not be read, the first one: %v.", plural(failed, "picture", "pictures"), firstFailure))
+	if r.Images != nil && pictured < len(cards) {
+		v.Notes = append(v.Notes, fmt.Sprintf("The first %s have pictures.", plural(pictured, "image", "images")))
 	}
+	v.Notes = append(v.Notes, pictures.notes()...)
 	return v, nil
+}
+
+// thumbnails makes pictures for a page, and keeps in mind which failed.
+type thumbnails struct {
+	failed int
+	first  error
+}
+
+// of gives a data URI, "" where the picture can't be had.
+func (t *thumbnails) of(read func(key string) ([]byte, error), key string) string {
+	data, err := read(key)
+	text := ""
+	if err == nil {
+		text, err = dataURI(data)
+	}
+	if err != nil {
+		if t.failed++; t.failed == 1 {
+			t.first = fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return text
+}
+
+func (t *thumbnails) notes() []string {
+	if t.failed == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s could not be read, the first one: %v.", plural(t.failed, "picture", "pictures"), t.first)}
 }
 
 // prompt fills a class into the first template of the ID test set; empty when
 // the evaluations name none.
 func (r *Run) prompt() func(class string) string {
-	template := ""
+	template := r.template
 	for _, s := range append(r.suites(RoleID), r.Suites...) {
-		if len(s.Templates) > 0 {
+		if template == "" && len(s.Templates) > 0 {
 			template = s.Templates[0]
 			break
 		}

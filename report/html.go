@@ -51,6 +51,8 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"pct":     func(x float64) string { return fmt.Sprintf("%.2f", 100*x) },
 	"shape":   func(look int) string { return shape(look, 10, 10, 5.5) },
 	"comma64": humanize.Comma,
+	// Only what dataURI made comes here.
+	"picture": func(uri string) template.URL { return template.URL(uri) },
 }).Parse(pageSource))
 
 // page is what the template shows.
@@ -160,22 +162,27 @@ type perClassBlock struct {
 }
 
 type galleryView struct {
-	Stats  anchorStats
-	Shown  int
-	Index  galleryIndex
-	Chunks [][]cardView
-	Notes  []string
+	Stats anchorStats
+	Shown int
+	// CaptionsDropped are the shown captions that don't fit their image enough.
+	CaptionsDropped int
+	Index           galleryIndex
+	Chunks          [][]cardView
+	Notes           []string
 }
 
 // WriteHTML writes the report as one file that needs nothing else: no network,
 // no other file. It replaces path in one step.
-func (r *Run) WriteHTML(path string) error {
+func (r *Run) WriteHTML(path string) error { return writePage(path, r.writeHTML) }
+
+// writePage writes a file in one step.
+func writePage(path string, write func(io.Writer) error) error {
 	file, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
 	if err != nil {
 		return fmt.Errorf("report: write %s: %w", path, err)
 	}
 	defer file.Cleanup()
-	if err := r.writeHTML(file); err != nil {
+	if err := write(file); err != nil {
 		return fmt.Errorf("report: write %s: %w", path, err)
 	}
 	if err := file.CloseAtomicallyReplace(); err != nil {
@@ -266,7 +273,11 @@ func (r *Run) page() (*page, error) {
 		}
 	}
 	var err error
-	p.Gallery, err = r.galleryView()
+	limit := r.GalleryImages
+	if limit == 0 {
+		limit = defaultGallery
+	}
+	p.Gallery, err = r.galleryView(limit, limit)
 	return p, err
 }
 

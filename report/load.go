@@ -17,15 +17,9 @@ import (
 // can't be understood is one, which names the file and the field. A folder
 // without any evaluation gives ErrNoResults.
 func Load(runDir string) (*Run, error) {
-	abs, err := filepath.Abs(runDir)
+	r, err := newRun(runDir)
 	if err != nil {
-		return nil, fmt.Errorf("report: %w", err)
-	}
-	r := &Run{
-		Dir: filepath.Clean(runDir), Name: filepath.Base(abs),
-		evals:    map[evalKey]map[int]*Evaluation{},
-		drifts:   map[string]map[int]*Drift{},
-		training: map[string]map[int]*training{},
+		return nil, err
 	}
 	for _, load := range []func() error{r.loadInfo, r.loadEvals, r.loadTraining, r.loadAnchors} {
 		if err := load(); err != nil {
@@ -39,6 +33,19 @@ func Load(runDir string) (*Run, error) {
 	r.order()
 	r.warn()
 	return r, nil
+}
+
+func newRun(dir string) (*Run, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	return &Run{
+		Dir: filepath.Clean(dir), Name: filepath.Base(abs), leastCaption: -1,
+		evals:    map[evalKey]map[int]*Evaluation{},
+		drifts:   map[string]map[int]*Drift{},
+		training: map[string]map[int]*training{},
+	}, nil
 }
 
 func (r *Run) loadInfo() error {

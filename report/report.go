@@ -61,6 +61,10 @@ type Run struct {
 	training map[string]map[int]*training    // method, seed
 	captions []captionRecord
 	pairs    string // path of pairs.parquet; empty when missing
+	// leastCaption is the CLIP score below which captions are shown as left out.
+	leastCaption float64
+	// template is the class prompt of the gallery; empty = that of the evaluations.
+	template string
 }
 
 // evalKey names one point: the model (method, interpolation) and the test set.

@@ -33,6 +33,7 @@ func commands(s *settings) []*cobra.Command {
 		newEmbed(s),
 		newConvert(s),
 		newInterpolate(s),
+		newAnchors(),
 		newReport(),
 		newCompare(),
 		newResults(),

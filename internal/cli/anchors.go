@@ -1,0 +1,40 @@
+package cli
+
+import (
+	"fmt"
+	"os"
+
+	"arf/pipeline"
+
+	"github.com/spf13/cobra"
+)
+
+func newAnchors() *cobra.Command {
+	c := &cobra.Command{Use: "anchors", Short: "Look at what each finetune image is anchored to"}
+	pictures := 500
+	show := &cobra.Command{
+		Use:   "show RUN",
+		Short: "Write anchors.html: images, class prompts, captions, retrieved pairs, and what was left out",
+		Long: `Write anchors.html into a run folder: one page, which works offline, of all
+finetune images with their class prompts, captions and retrieved pairs with
+scores, and of what was left out of the pool and why. It needs the run's arf
+caption or arf retrieve, no training. Pictures make the page large, about 50 kB
+for an image with ten pairs; images without them show their texts.`,
+		Example: "  arf anchors show runs/icons\n  arf anchors show runs/birds --pictures -1",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if info, err := os.Stat(args[0]); err != nil || !info.IsDir() {
+				return fmt.Errorf("%s is no run folder; give one, such as runs/icons (arf run CONFIG makes it)", args[0])
+			}
+			path, err := pipeline.Anchors(args[0], pictures)
+			if err != nil {
+				return err
+			}
+			fmt.Println(path)
+			return nil
+		},
+	}
+	show.Flags().IntVar(&pictures, "pictures", pictures, "finetune images shown with pictures, in turn from each class (-1 = all)")
+	c.AddCommand(show)
+	return c
+}
