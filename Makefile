@@ -1,8 +1,8 @@
 # make help lists the targets. Variables:
 #   LIBTORCH=/path  build the engine against this libtorch (unpacked zip, or Python torch's folder) instead of
 #                   Debian's; remembered until it is set to another path or to nothing
-#   ARGS='…'        further flags of arf in `make demo` and `make results`
-#   PKG=./clip      the packages of test-go, bench and fuzz
+#   ARGS='…'        further flags of arf in `make demo` and `make results`, and of `make bench`
+#   PKG=./clip      the packages of test-go, bench-go and fuzz
 #   FUZZTIME=10s    time for each fuzz target
 #   SOAK=10000      steps of soak
 
@@ -112,7 +112,16 @@ fuzz: ## run every fuzz target for FUZZTIME
 soak: ## train SOAK steps of a tiny model: flat memory, no tensor or goroutine left over
 	ARF_SOAK_STEPS=$(SOAK) $(GO) test -run='^TestSoak$$' -v -count=1 -timeout=2h ./finetune
 
-bench: ## run the benchmarks
+bench: ## measure against PyTorch → docs/bench.json, docs/bench.md; hours, resumable (ARGS='--only ROW --quick')
+	@scripts/setup.sh bench
+	@$(MAKE) --no-print-directory engine
+	@$(MAKE) --no-print-directory build
+	@# Without the commit's name in it: rounds of the same program are not measured again.
+	@$(GO) build -buildvcs=false -o bin/bench ./cmd/bench
+	@test -d data/icons || bin/arf data icons --out data/icons
+	bin/bench $(ARGS)
+
+bench-go: ## run the Go benchmarks of packages
 	$(GO) test -run='^$$' -bench=. -benchmem $(PKG)
 
 golden: ## write the golden files anew with transformers, open_clip and Pillow (needs Debian's python3-torch)
@@ -124,4 +133,4 @@ parity: build ## let transformers and open_clip load what arf writes; measured e
 clean: ## remove what was built; data and runs stay
 	rm -rf bin build/shim $(ENGINE) $(FAISS)
 
-.PHONY: help setup engine build demo results sweep test test-go lint fuzz soak bench golden parity clean
+.PHONY: help setup engine build demo results sweep test test-go lint fuzz soak bench bench-go golden parity clean

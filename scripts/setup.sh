@@ -5,6 +5,7 @@
 #   scripts/setup.sh          what building and `arf demo` need
 #   scripts/setup.sh test     also what the tests need (Chromium, photographs)
 #   scripts/setup.sh lint     also shellcheck
+#   scripts/setup.sh bench    also Python's torch, which `make bench` compares with
 #
 # LIBTORCH=/path: an own libtorch or Python torch is used, so Debian's isn't installed.
 set -euo pipefail
@@ -17,7 +18,8 @@ for group in "$@"; do
 	case $group in
 	test) packages+=(chromium fonts-dejavu-core tuxpaint-stamps-default) ;;
 	lint) packages+=(shellcheck) ;;
-	*) die "unknown group $group; known: test, lint" ;;
+	bench) packages+=(python3-torch python3-torchvision python3-pil) ;;
+	*) die "unknown group $group; known: test, lint, bench" ;;
 	esac
 done
 

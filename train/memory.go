@@ -8,9 +8,9 @@ import (
 	"arf/torch"
 )
 
-// peakMemory is the most memory used so far in bytes: a GPU's allocations, or
+// PeakMemory is the most memory used so far in bytes: a GPU's allocations, or
 // this process's resident set.
-func peakMemory(d torch.Device) int64 {
+func PeakMemory(d torch.Device) int64 {
 	if d.IsCUDA() {
 		_, peak := torch.CUDAMemory(d.Index())
 		return peak

@@ -265,7 +265,7 @@ func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Te
 	if o.StepsPerEpoch > 0 {
 		m.Epoch = float64(step+1) / float64(o.StepsPerEpoch)
 	}
-	m.PeakMemoryBytes, m.Time = peakMemory(o.Device), time.Now().UTC()
+	m.PeakMemoryBytes, m.Time = PeakMemory(o.Device), time.Now().UTC()
 	return m, err
 }
 

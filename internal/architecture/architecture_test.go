@@ -24,7 +24,7 @@ var floors = map[string]int{
 	"finetune": 7, "report": 7, "suite": 7,
 	"pipeline": 8, "results": 8,
 	"internal/cli": 9,
-	"cmd/arf":      10,
+	"cmd/arf":      10, "cmd/bench": 10,
 }
 
 func TestImportsRunDown(t *testing.T) {
