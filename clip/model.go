@@ -102,13 +102,15 @@ func (m *Model) Pixels(rgb []uint8, batch int) *torch.Tensor {
 // Pixels turns bytes [B, H, W, 3] in RGB that were preprocessed by p into
 // [B, 3, H, W] on device d: (x/255 − mean)/std.
 func Pixels(d torch.Device, rgb []uint8, batch int, p imaging.Preprocess) *torch.Tensor {
-	x := torch.From(d, rgb, batch, p.ImageSize, p.ImageSize, 3).Cast(torch.Float32)
 	scale, shift := make([]float32, 3), make([]float32, 3)
 	for c := range 3 {
 		scale[c] = 1 / (255 * p.Std[c])
 		shift[c] = -p.Mean[c] / p.Std[c]
 	}
-	return x.Mul(torch.From(d, scale, 3)).Add(torch.From(d, shift, 3)).Permute(0, 3, 1, 2)
+	return torch.Tidy(func() *torch.Tensor {
+		x := torch.From(d, rgb, batch, p.ImageSize, p.ImageSize, 3).Cast(torch.Float32)
+		return x.Mul(torch.From(d, scale, 3)).Add(torch.From(d, shift, 3)).Permute(0, 3, 1, 2)
+	})
 }
 
 // EncodeImage maps pixels [B, 3, H, W] to features [B, embedDim] of length 1, float32.

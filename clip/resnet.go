@@ -1,6 +1,8 @@
 package clip
 
 import (
+	"slices"
+
 	"arf/nn"
 	"arf/torch"
 )
@@ -101,17 +103,17 @@ func (b *Bottleneck) Forward(x *torch.Tensor) *torch.Tensor {
 
 // Features maps pixels [B, 3, H, W] to the last stage's map [B, 32·width, H/32, W/32].
 func (r *ModifiedResNet) Features(pixels *torch.Tensor) *torch.Tensor {
-	x := pixels.ChannelsLast()
-	x = r.BN1.Forward(r.Conv1.Forward(x)).ReLU()
-	x = r.BN2.Forward(r.Conv2.Forward(x)).ReLU()
-	x = r.BN3.Forward(r.Conv3.Forward(x)).ReLU()
-	x = torch.AvgPool2D(x, 2)
-	for _, stage := range [][]*Bottleneck{r.Layer1, r.Layer2, r.Layer3, r.Layer4} {
-		for _, block := range stage {
-			x = block.Forward(x)
-		}
+	type step = func(x *torch.Tensor) *torch.Tensor
+	steps := []step{
+		func(x *torch.Tensor) *torch.Tensor { return r.BN1.Forward(r.Conv1.Forward(x.ChannelsLast())).ReLU() },
+		func(x *torch.Tensor) *torch.Tensor { return r.BN2.Forward(r.Conv2.Forward(x)).ReLU() },
+		func(x *torch.Tensor) *torch.Tensor { return r.BN3.Forward(r.Conv3.Forward(x)).ReLU() },
+		func(x *torch.Tensor) *torch.Tensor { return torch.AvgPool2D(x, 2) },
 	}
-	return x
+	for _, block := range slices.Concat(r.Layer1, r.Layer2, r.Layer3, r.Layer4) {
+		steps = append(steps, block.Forward)
+	}
+	return nn.Chain(pixels, steps, func(f step, x *torch.Tensor) *torch.Tensor { return f(x) })
 }
 
 // Forward maps pixels to features [B, embedDim].

@@ -97,9 +97,7 @@ func (t *TextTransformer) forward(ids [][]int32) *torch.Tensor {
 	if !t.config.NonCausal {
 		mask = nn.CausalMask(d, length)
 	}
-	for _, block := range t.Blocks {
-		x = block.Forward(x, mask)
-	}
+	x = nn.Chain(x, t.Blocks, func(b *nn.Block, x *torch.Tensor) *torch.Tensor { return b.Forward(x, mask) })
 	rows := torch.Arange(d, len(ids))
 	x = t.FinalNorm.Forward(x.Index2(rows, torch.From(d, ends, len(ends))))
 	if t.Head != nil {

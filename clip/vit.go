@@ -58,6 +58,12 @@ func newBlock(width, hidden, heads int, activation nn.Activation, eps, layerScal
 // Tokens maps pixels [B, 3, H, W] to the last block's output [B, 1+patches, width],
 // [B, patches, width] where there's no class token.
 func (v *VisionTransformer) Tokens(pixels *torch.Tensor) *torch.Tensor {
+	x := torch.Tidy(func() *torch.Tensor { return v.embed(pixels) })
+	return nn.Chain(x, v.Blocks, func(b *nn.Block, x *torch.Tensor) *torch.Tensor { return b.Forward(x, nil) })
+}
+
+// embed is Tokens before the first block.
+func (v *VisionTransformer) embed(pixels *torch.Tensor) *torch.Tensor {
 	x := v.Embeddings.Patch.Forward(pixels).Flatten(2, 3).Transpose(1, 2)
 	if v.Embeddings.Class != nil {
 		b, width := x.Dim(0), x.Dim(2)
@@ -66,9 +72,6 @@ func (v *VisionTransformer) Tokens(pixels *torch.Tensor) *torch.Tensor {
 	x = x.Add(v.Embeddings.Position.Weight)
 	if v.PreNorm != nil {
 		x = v.PreNorm.Forward(x)
-	}
-	for _, block := range v.Blocks {
-		x = block.Forward(x, nil)
 	}
 	return x
 }

@@ -12,6 +12,7 @@ import (
 // scope lists the tensors made on one thread since the scope began.
 type scope struct {
 	id      int64
+	outer   int64 // id of the scope around; 0 = none
 	tensors []*Tensor
 }
 
@@ -33,13 +34,36 @@ func Scope(fn func()) {
 	defer runtime.UnlockOSThread()
 	s := &scope{id: scopes.last.Add(1)}
 	scopes.Store(s.id, s)
-	outer := C.arf_scope(a, C.int64_t(s.id))
+	s.outer = int64(C.arf_scope(a, C.int64_t(s.id)))
 	defer func() {
-		C.arf_scope(a, outer)
+		C.arf_scope(a, C.int64_t(s.outer))
 		scopes.Delete(s.id)
 		s.free()
 	}()
 	fn()
+}
+
+// Tidy runs fn in a scope of its own and hands its result to the scope around:
+// what fn made on the way is freed at once, not at the end of a whole step. What
+// Backward needs stays. Layers run in it, so that a forward pass without
+// gradient holds one layer's intermediate tensors, and a training step only
+// those that its gradient is made of.
+func Tidy(fn func() *Tensor) *Tensor {
+	var result *Tensor
+	Scope(func() {
+		result = fn()
+		inner := currentScope()
+		if result.scope != inner {
+			return // made outside, such as fn's input
+		}
+		if s, ok := scopes.Load(inner.outer); ok {
+			result.scope = s.(*scope)
+			result.scope.tensors = append(result.scope.tensors, result)
+		} else {
+			result.Keep()
+		}
+	})
+	return result
 }
 
 func (s *scope) free() {
