@@ -18,8 +18,9 @@ type OpStats struct {
 	// FLOPs are counted for matrix products and convolutions, forward and
 	// backward, a multiply-add as two.
 	FLOPs float64
-	// Bytes are those of the tensors that it was given and gave, where no
-	// operator that it called has counted them. Views and allocations have none.
+	// Bytes are those of the tensors that it was given and gave, where it did the
+	// work itself: it called no operator with bytes, or spent less time in those
+	// than without. Views and allocations have none.
 	Bytes float64
 }
 
