@@ -94,7 +94,7 @@ func Run(ctx context.Context, model *clip.Model, data Data, o Options) (result *
 		StepsPerEpoch: t.feed.perEpoch,
 		Beta1:         o.Beta1, Beta2: o.Beta2, Eps: o.Eps, WeightDecay: o.WeightDecay, GradClip: o.GradClip,
 		CheckpointEvery: o.checkpointEvery(t.feed.perEpoch), KeepCheckpoints: o.KeepCheckpoints,
-		StopAfter: o.StopAfter, Hash: o.hash(t.data), Device: o.Device,
+		StopAfter: o.StopAfter, Hash: o.hash(t.data), Device: o.Device, Profile: o.Profile,
 		Progress: func(m train.Metrics) {
 			result.Last = m
 			if m.Skipped {

@@ -7,6 +7,7 @@ import (
 
 	"arf/config"
 	"arf/imaging"
+	"arf/profile"
 	"arf/torch"
 	"arf/train"
 )
@@ -57,6 +58,7 @@ type Options struct {
 	Hash      string
 	Planned   func(steps int)     // told once how long the run is; may be nil
 	Progress  func(train.Metrics) // after each step; may be nil
+	Profile   *profile.Profile    // measures steps; nil measures none
 	StopAfter int                 // ends after that many steps as an interruption would; 0 = never
 }
 

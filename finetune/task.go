@@ -7,6 +7,7 @@ import (
 
 	"arf/clip"
 	"arf/nn"
+	"arf/profile"
 	"arf/torch"
 	"arf/train"
 )
@@ -94,7 +95,9 @@ func (t *task) Step(int) (train.Loss, error) {
 		t.feed.recycle(t.last)
 		t.last = nil
 	}
+	t.o.Profile.Phase("data wait")
 	b, err := t.feed.next()
+	t.o.Profile.Phase(profile.Other)
 	if err != nil {
 		return train.Loss{}, err
 	}
@@ -105,6 +108,7 @@ func (t *task) Step(int) (train.Loss, error) {
 // loss is L = Σ λ·L_term of a batch (ARF §3).
 func (t *task) loss(b *Batch) train.Loss {
 	f := t.encode(b)
+	t.o.Profile.Phase("loss")
 	loss := train.Loss{Terms: map[string]*torch.Tensor{}, LogitScale: t.model.LogitScale, Samples: len(b.Samples)}
 	for _, term := range t.terms {
 		value := term.objective.Loss(f)
@@ -129,8 +133,12 @@ func (t *task) encode(b *Batch) *Features {
 	m, n, pool := t.model, len(b.Samples), len(b.Rows)
 	f := &Features{Model: m, head: t.head, Negatives: t.o.Negatives, Batch: b}
 	torch.Autocast(t.o.Device, t.o.Precision, func() {
-		f.Images = m.EncodeImage(m.Pixels(b.Pixels, n+pool))
+		t.o.Profile.Phase("pixels")
+		pixels := m.Pixels(b.Pixels, n+pool)
+		t.o.Profile.Phase("image tower")
+		f.Images = m.EncodeImage(pixels)
 		if len(b.Tokens) > 0 {
+			t.o.Profile.Phase("text tower")
 			f.Texts = m.EncodeText(b.Tokens)
 		}
 	})

@@ -106,45 +106,11 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 	if err := restart(dir, inputs); err != nil {
 		return err
 	}
-	model, err := clip.Load(r.model, r.device)
+	model, given, o, err := r.training(ctx, m, seed)
 	if err != nil {
 		return err
 	}
-	given := finetune.Data{Finetune: r.data.finetune, Classes: prompts(r.data.classes), Templates: r.data.templates, Pool: r.data.pool}
-	if m == config.MethodFT {
-		given.Classes = names(r.data.classes) // of the head; no prompts are drawn
-		if given.ZeroShotHead, err = eval.ZeroShotHead(ctx, model, r.data.classes, r.data.templates, r.precision); err != nil {
-			return err
-		}
-	}
-	switch {
-	case m == config.MethodSecondPrompt:
-		if given.Captions, err = classPrompts(r.data); err != nil {
-			return err
-		}
-	case m.Captions():
-		if given.Captions, err = anchor.CaptionTexts(r.captionsPath(), r.captionFilter()); err != nil {
-			return err
-		}
-	}
-	if s := m.Pairs(); s != config.PairsNone {
-		if given.Pairs, err = r.readPairs(s); err != nil {
-			return err
-		}
-	}
-	t := r.cfg.Train
-	o := finetune.Options{
-		Dir: dir, Method: m, LambdaTCA: t.LambdaTCA, LambdaITA: t.LambdaITA, Negatives: finetune.Negatives(t.Negatives),
-		BatchSize: t.BatchSize, Epochs: m.Epochs(t.Epochs), LR: t.LR, WarmupSteps: t.WarmupSteps, WeightDecay: t.WeightDecay,
-		Beta1: t.Beta1, Beta2: t.Beta2, Eps: t.Eps, GradClip: t.GradClip,
-		Augment: imaging.Augment{ScaleMin: t.Augment.ScaleMin, ScaleMax: t.Augment.ScaleMax, Flip: t.Augment.Flip},
-		// Broken images have no anchors, and the gates may leave an image none:
-		// counted and warned about, like other broken samples.
-		AllowMissingCaptions: true, AllowMissingPairs: true,
-		TrainBatchNorm: !t.FreezeBatchNorm, FreezeLogitScale: !t.TrainLogitScale,
-		Precision: r.precision, Device: r.device, Seed: uint64(seed),
-		CheckpointEvery: t.CheckpointEvery, KeepCheckpoints: t.KeepCheckpoints, Workers: t.Workers, Hash: inputs,
-	}
+	o.Dir, o.Hash = dir, inputs
 	if r.o.Training != nil {
 		var show func(train.Metrics)
 		o.Planned = func(steps int) { show = r.o.Training(fmt.Sprintf("%s seed %d", m, seed), steps) }
@@ -172,7 +138,7 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 			return err
 		}
 	}
-	if r.info.FinetuneSeconds[string(m)], err = trainingSeconds(filepath.Join(dir, "metrics.jsonl"), min(t.BatchSize, r.data.finetune.Len())); err != nil {
+	if r.info.FinetuneSeconds[string(m)], err = trainingSeconds(filepath.Join(dir, "metrics.jsonl"), min(o.BatchSize, r.data.finetune.Len())); err != nil {
 		return err
 	}
 	if err := finished(dir, inputs); err != nil {
@@ -180,6 +146,50 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 	}
 	// The model is what is wanted; checkpoints are for resuming only.
 	return os.RemoveAll(filepath.Join(dir, "checkpoints"))
+}
+
+// training is what finetuning of a method and seed needs: the pretrained model,
+// its data, and options without a folder.
+func (r *run) training(ctx context.Context, m config.Method, seed int) (model *clip.Model, given finetune.Data, o finetune.Options, err error) {
+	if model, err = clip.Load(r.model, r.device); err != nil {
+		return nil, given, o, err
+	}
+	given = finetune.Data{Finetune: r.data.finetune, Classes: prompts(r.data.classes), Templates: r.data.templates, Pool: r.data.pool}
+	if m == config.MethodFT {
+		given.Classes = names(r.data.classes) // of the head; no prompts are drawn
+		if given.ZeroShotHead, err = eval.ZeroShotHead(ctx, model, r.data.classes, r.data.templates, r.precision); err != nil {
+			return nil, given, o, err
+		}
+	}
+	switch {
+	case m == config.MethodSecondPrompt:
+		if given.Captions, err = classPrompts(r.data); err != nil {
+			return nil, given, o, err
+		}
+	case m.Captions():
+		if given.Captions, err = anchor.CaptionTexts(r.captionsPath(), r.captionFilter()); err != nil {
+			return nil, given, o, err
+		}
+	}
+	if s := m.Pairs(); s != config.PairsNone {
+		if given.Pairs, err = r.readPairs(s); err != nil {
+			return nil, given, o, err
+		}
+	}
+	t := r.cfg.Train
+	o = finetune.Options{
+		Method: m, LambdaTCA: t.LambdaTCA, LambdaITA: t.LambdaITA, Negatives: finetune.Negatives(t.Negatives),
+		BatchSize: t.BatchSize, Epochs: m.Epochs(t.Epochs), LR: t.LR, WarmupSteps: t.WarmupSteps, WeightDecay: t.WeightDecay,
+		Beta1: t.Beta1, Beta2: t.Beta2, Eps: t.Eps, GradClip: t.GradClip,
+		Augment: imaging.Augment{ScaleMin: t.Augment.ScaleMin, ScaleMax: t.Augment.ScaleMax, Flip: t.Augment.Flip},
+		// Broken images have no anchors, and the gates may leave an image none:
+		// counted and warned about, like other broken samples.
+		AllowMissingCaptions: true, AllowMissingPairs: true,
+		TrainBatchNorm: !t.FreezeBatchNorm, FreezeLogitScale: !t.TrainLogitScale,
+		Precision: r.precision, Device: r.device, Seed: uint64(seed),
+		CheckpointEvery: t.CheckpointEvery, KeepCheckpoints: t.KeepCheckpoints, Workers: t.Workers,
+	}
+	return model, given, o, nil
 }
 
 // classPrompts has every finetune image's class in all templates, as if they

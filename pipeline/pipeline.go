@@ -47,6 +47,9 @@ type Options struct {
 	// Fetch, if any, is told how many bytes of a model's file the hub has sent.
 	Fetch func(file string, done, total int64)
 	Out   io.Writer // of the result table; nil prints none
+	// ProfileSteps makes the step Finetune measure that many training steps
+	// (package profile) and train nothing; 0 trains.
+	ProfileSteps int
 }
 
 // Step names a part of a run, for those who want only that.
@@ -172,6 +175,9 @@ func (r *run) do(ctx context.Context, step Step) error {
 	case Pairs:
 		return r.pairs(ctx)
 	case Finetune:
+		if r.o.ProfileSteps > 0 {
+			return r.profile(ctx)
+		}
 		return r.finetuneAll(ctx)
 	case Evaluate:
 		return r.evaluateAll(ctx)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"arf/nn"
+	"arf/profile"
 	"arf/torch"
 )
 
@@ -57,6 +58,8 @@ type Options struct {
 	Hash     string
 	Device   torch.Device
 	Progress func(Metrics) // may be nil
+	// Profile measures steps; nil measures none.
+	Profile *profile.Profile
 }
 
 // maxSkipped ends a run whose gradients stay infinite; maxSkippedLast is how
@@ -144,7 +147,9 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 	}
 	skipped, warned := 0, false
 	for step := start; step < o.Schedule.Steps; step++ {
+		o.Profile.Begin(o.Device)
 		m, err := oneStep(task, opt, params, trained, o, step)
+		o.Profile.End()
 		if err != nil && ctx.Err() != nil {
 			// The task's data ended with ctx, before the weights moved.
 			if step > start {
@@ -239,7 +244,9 @@ func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Te
 		if loss, err = task.Step(step); err != nil {
 			return
 		}
+		o.Profile.Phase("backward")
 		loss.Total.Backward()
+		o.Profile.Phase(profile.Other)
 		m = Metrics{Step: step + 1, LR: o.Schedule.At(step), Loss: loss.Total.Item(), Terms: map[string]float64{}}
 		for name, term := range loss.Terms {
 			m.Terms[name] = term.Item()
@@ -248,7 +255,9 @@ func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Te
 		if loss.LogitScale != nil {
 			m.LogitScale = math.Exp(loss.LogitScale.Item())
 		}
+		o.Profile.Phase("gradient norm")
 		m.GradNorm = torch.GradNorm(trained)
+		o.Profile.Phase(profile.Other)
 		if !finite(m.GradNorm + m.Loss) {
 			m.Skipped, m.Cause = true, cause(loss, params)
 			statistics.restore()
@@ -257,7 +266,9 @@ func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Te
 			}
 			m.GradNorm, m.Loss, m.Terms = 0, 0, nil // JSON has no NaN
 		} else {
+			o.Profile.Phase("optimiser")
 			opt.Step(m.LR, torch.ClipScale(m.GradNorm, o.GradClip))
+			o.Profile.Phase(profile.Other)
 			task.Updated()
 		}
 		m.SamplesPerSecond = float64(loss.Samples) / time.Since(began).Seconds()

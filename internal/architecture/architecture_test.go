@@ -15,7 +15,7 @@ import (
 var floors = map[string]int{
 	"internal/sharedlib": 0,
 	"torch":              1, "faiss": 1, "remote": 1, "text": 1, "imaging": 1, "config": 1, "internal/doctor": 1, "internal/parquetfile": 1,
-	"checkpoint": 2, "dataset": 2, "dist": 2,
+	"checkpoint": 2, "dataset": 2, "dist": 2, "profile": 2,
 	"hub": 3,
 	"nn":  3, "index": 3,
 	"clip": 4, "corpus": 4, "train": 4,

@@ -22,6 +22,7 @@ type runFlags struct {
 	sets    []string
 	methods []string
 	quiet   bool
+	profile int // steps to measure instead of training; see newFinetune
 }
 
 func (f *runFlags) add(c *cobra.Command) {
@@ -50,6 +51,33 @@ func newRun(s *settings, use, short, long, example string, last pipeline.Step) *
 	return c
 }
 
+// newFinetune also measures instead of training.
+func newFinetune(s *settings) *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use: "finetune CONFIG", Short: "Finetune every method and seed of a config",
+		Long: `Write train/<method>/seed-<s>/model, a folder that loads in Python too.
+Steps that it needs and that aren't done yet are done first.
+
+--profile trains nothing: it measures where the time of a few training steps of
+the first method goes, prints tables and writes profile.json. What is measured
+is the time, FLOPs and bytes of libtorch's operators, by phase of the step,
+beside what the machine reaches at best.`,
+		Example: "  arf finetune configs/own-data.yaml --method arf\n  arf finetune configs/own-data.yaml --method arf --profile",
+		Args:    oneConfig,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.profile < 0 {
+				return fmt.Errorf("--profile %d: want the number of steps to measure, 1 or more", f.profile)
+			}
+			return f.run(cmd, s, args[0], pipeline.Finetune)
+		},
+	}
+	f.add(c)
+	c.Flags().IntVar(&f.profile, "profile", 0, "measure that many training `steps` instead of training (10 if no number is given)")
+	c.Flags().Lookup("profile").NoOptDefVal = "10"
+	return c
+}
+
 func (f *runFlags) run(cmd *cobra.Command, s *settings, path string, last pipeline.Step) error {
 	cfg, err := config.Load(path, f.overrides(cmd, s)...)
 	if err != nil {
@@ -58,7 +86,7 @@ func (f *runFlags) run(cmd *cobra.Command, s *settings, path string, last pipeli
 	if err := cfg.CheckFiles(); err != nil {
 		return err
 	}
-	o := pipeline.Options{Version: version(), Command: strings.Join(os.Args, " "), Out: os.Stdout}
+	o := pipeline.Options{Version: version(), Command: strings.Join(os.Args, " "), Out: os.Stdout, ProfileSteps: f.profile}
 	if !f.quiet {
 		o.Stage, o.Fetch = stages(), downloads()
 		o.Training = func(name string, steps int) func(train.Metrics) { return newProgress(name, steps).step }
@@ -84,6 +112,10 @@ func (f *runFlags) run(cmd *cobra.Command, s *settings, path string, last pipeli
 		if err := results.Table(os.Stdout); err != nil {
 			return err
 		}
+	}
+	if f.profile > 0 {
+		fmt.Println("\n" + pipeline.ProfilePath(cfg))
+		return nil
 	}
 	if last == "" {
 		fmt.Println("report: " + filepath.Join(dir, "report.html"))

@@ -75,6 +75,14 @@ typedef struct arf_torch_api {
   int64_t (*cuda_devices)(void);
   /* Bytes now and at most allocated on a CUDA device; 0 where the build has no CUDA. */
   int (*cuda_memory)(int64_t device, int64_t *now, int64_t *peak);
+
+  /* Sums up what every operator of every thread takes, from 1 (which forgets the
+   * sums before) to 0. They are kept apart by the phase that is set when one ends. */
+  int (*profile)(int on);
+  void (*profile_phase)(int64_t number);
+  /* The sums: a line for each phase and operator, of tab-separated phase, name,
+   * calls, own nanoseconds, FLOPs, bytes read and written. Valid until the next call. */
+  const char *(*profile_result)(void);
 } arf_torch_api;
 
 const arf_torch_api *arf_torch(void);
