@@ -68,7 +68,7 @@ type captionWriter struct {
 	o         CaptionOptions
 	file      *os.File
 	fit       fit
-	spent     captioner.Usage // by earlier runs
+	summary   CaptionSummary // of the work so far: what it's made from, and what was spent
 }
 
 func (w *captionWriter) run(ctx context.Context) (*CaptionSummary, error) {
@@ -91,7 +91,7 @@ func (w *captionWriter) run(ctx context.Context) (*CaptionSummary, error) {
 	}
 	start := time.Now()
 	if err := w.captionFrom(ctx, next); err != nil {
-		return nil, err
+		return nil, errors.Join(err, w.account())
 	}
 	seconds := time.Since(start).Seconds()
 	if err := w.file.Close(); err != nil {
@@ -109,6 +109,9 @@ func (w *captionWriter) run(ctx context.Context) (*CaptionSummary, error) {
 	}
 	s.Hash, s.Complete, s.Broken = hash, true, w.data.Len()-s.Images
 	s.Captioner, s.Prompt, s.Seed = w.o.Name, w.o.Generate.Prompt, w.o.Generate.Seed
+	if m, ok := w.captioner.(captioner.Metered); ok && next < w.data.Len() {
+		s.Usage = m.Spent() // with what was asked for in vain
+	}
 	if n := w.data.Len() - next; n > 0 {
 		s.ImagesPerSecond = float64(n) / seconds
 	}
@@ -158,11 +161,25 @@ func (w *captionWriter) prepare(hash string) (*CaptionSummary, error) {
 		return nil, err
 	}
 	// First the summary: a file without one isn't ours.
-	if err := writeSummary(beside(w.path), CaptionSummary{Hash: hash, Captioner: w.o.Name, Seed: w.o.Generate.Seed}); err != nil {
+	w.summary = CaptionSummary{Hash: hash, Captioner: w.o.Name, Seed: w.o.Generate.Seed}
+	if old.Hash == hash {
+		w.summary.Usage = old.Usage
+	}
+	if err := writeSummary(beside(w.path), w.summary); err != nil {
 		return nil, err
 	}
 	w.file, err = os.OpenFile(w.path, os.O_RDWR|os.O_CREATE, 0o644)
 	return nil, err
+}
+
+// account writes down what was spent, where the work stops half-way.
+func (w *captionWriter) account() error {
+	m, ok := w.captioner.(captioner.Metered)
+	if !ok || m.Spent().Requests <= w.summary.Usage.Requests {
+		return nil
+	}
+	w.summary.Usage = m.Spent()
+	return writeSummary(beside(w.path), w.summary)
 }
 
 // resume keeps whole batches, so that the rest is batched as it would have been,
@@ -170,8 +187,9 @@ func (w *captionWriter) prepare(hash string) (*CaptionSummary, error) {
 func (w *captionWriter) resume() (next int, err error) {
 	last := -1             // row of the last record
 	var size, before int64 // where the last record ends, and the last of earlier batches
+	var spent captioner.Usage
 	err = parseCaptions(w.file, func(r CaptionRecord, end int64) error {
-		w.spent = w.spent.Add(r.Usage)
+		spent = spent.Add(r.Usage)
 		s, err := dataset.Describe(w.data, min(r.Row, w.data.Len()-1))
 		if err == nil && (r.Row >= w.data.Len() || s.Key != r.Key) {
 			return fmt.Errorf("it has captions of %q, which isn't image %d of the data", r.Key, r.Row)
@@ -184,6 +202,9 @@ func (w *captionWriter) resume() (next int, err error) {
 	})
 	if err != nil {
 		return 0, fmt.Errorf("%w; remove the file to begin anew", err)
+	}
+	if spent.Requests > w.summary.Usage.Requests { // it was killed
+		w.summary.Usage = spent
 	}
 	if next = last + 1; next < w.data.Len() && next%w.o.BatchSize != 0 {
 		next -= next % w.o.BatchSize
@@ -210,7 +231,7 @@ func (w *captionWriter) captionFrom(ctx context.Context, next int) error {
 	}
 	if m, ok := w.captioner.(captioner.Metered); ok {
 		o := w.generate()
-		estimate, err := m.Plan(w.spent, len(rows)*max(o.N, 1), o)
+		estimate, err := m.Plan(w.summary.Usage, len(rows)*max(o.N, 1), o)
 		if err != nil {
 			return err
 		}

@@ -199,15 +199,25 @@ func TestEndpointFaultsLeaveAResumableRun(t *testing.T) {
 
 	o.Generate.Seed++ // anew; the first batch has requests 12 to 15
 	server.broken = func(n int) bool { return n >= 18 }
-	_, err = Caption(t.Context(), path, data, endpoint(t, server.URL, captioner.EndpointOptions{}), model, o)
+	_, err = Caption(t.Context(), path, data, endpoint(t, server.URL, captioner.EndpointOptions{Concurrency: 1}), model, o)
 	if err == nil || !strings.Contains(err.Error(), "the same command goes on") || !strings.Contains(err.Error(), path) {
 		t.Errorf("half a JSON: %v", err)
 	}
 	if records, err = ReadCaptions(path); err != nil || len(records) != 4 {
 		t.Errorf("%d records, %v", len(records), err)
 	}
+	// What was asked for in vain counts too.
+	spent := server.all - 12
+	if s, err = ReadCaptionSummary(path); err != nil || s.Usage.Requests != spent || spent != 7 || s.Complete {
+		t.Errorf("%d requests, %+v, %v", spent, s, err)
+	}
 	server.broken = nil
-	if s, err := Caption(t.Context(), path, data, endpoint(t, server.URL, captioner.EndpointOptions{}), model, o); err != nil || s.Captions != 12 {
+	e := endpoint(t, server.URL, captioner.EndpointOptions{MaxRequests: spent + 7})
+	if _, err := Caption(t.Context(), path, data, e, model, o); !errors.Is(err, captioner.ErrCap) || server.all != 12+spent {
+		t.Errorf("a cap that earlier requests use up: %v", err)
+	}
+	e = endpoint(t, server.URL, captioner.EndpointOptions{MaxRequests: spent + 8})
+	if s, err := Caption(t.Context(), path, data, e, model, o); err != nil || s.Captions != 12 || s.Usage.Requests != spent+8 {
 		t.Errorf("%+v, %v", s, err)
 	}
 }

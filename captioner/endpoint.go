@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -70,6 +71,8 @@ type Metered interface {
 	// Plan is told what was used before and how many captions are to come. It's
 	// an error if they can't be had below the cap.
 	Plan(spent Usage, captions int, o GenerateOptions) (Estimate, error)
+	// Spent is what was used since, with what was used before.
+	Spent() Usage
 }
 
 // Estimate is what captions will cost if nothing has to be asked twice.
@@ -178,6 +181,13 @@ func (e *Endpoint) Plan(spent Usage, captions int, o GenerateOptions) (Estimate,
 	return estimate, nil
 }
 
+// Spent is Metered's.
+func (e *Endpoint) Spent() Usage {
+	e.meter.mu.Lock()
+	defer e.meter.mu.Unlock()
+	return e.meter.used
+}
+
 // guess is the usage of one request: 28×28 pixels a token, as Qwen2-VL has them,
 // and four characters of text; other models differ.
 func (e *Endpoint) guess(o GenerateOptions) Usage {
@@ -211,21 +221,23 @@ func (e *Endpoint) Caption(ctx context.Context, images Images, o GenerateOptions
 	group.SetLimit(e.o.Concurrency)
 	for i, key := range images.Keys {
 		out[i] = make([]Caption, o.N)
+		picture := sync.OnceValues(func() ([]byte, error) { // for all of its captions
+			file, err := images.File(i)
+			if err != nil {
+				return nil, err
+			}
+			return shrink(file, e.o.ImageSize)
+		})
 		for s := range o.N {
 			group.Go(func() error {
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
-				file, err := images.File(i)
-				if err != nil {
-					return err
+				jpeg, err := picture()
+				if err == nil {
+					out[i][s], err = e.ask(ctx, jpeg, noise(o.Seed, key, s).Int64N(1<<31), o)
 				}
-				picture, err := shrink(file, e.o.ImageSize)
 				if err != nil {
-					return fmt.Errorf("%s: %w", key, err)
-				}
-				seed := noise(o.Seed, key, s).Int64N(1 << 31)
-				if out[i][s], err = e.ask(ctx, picture, seed, o); err != nil {
 					return fmt.Errorf("%s: %w", key, err)
 				}
 				return nil
