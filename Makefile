@@ -52,7 +52,7 @@ build/shim/cxxflags build/shim/ldflags build/shim/libtorch:
 
 build/shim/%.o: torch/shim/%.cc build/shim/cxxflags build/shim/libtorch
 	@echo '  CXX  $<'
-	@$(CXX) -std=c++17 -fPIC $(WARNINGS) $(CXXFLAGS) -MMD -MP @build/shim/cxxflags -c -o $@ $<
+	@$(CXX) -std=c++17 -fPIC -fopenmp-simd -fno-math-errno $(WARNINGS) $(CXXFLAGS) -MMD -MP @build/shim/cxxflags -c -o $@ $<
 
 $(ENGINE): $(SHIM) build/shim/ldflags
 	@echo '  LINK $@'

@@ -46,6 +46,9 @@ static inline int64_t arf_cuda_devices(const arf_torch_api *a) { return a->cuda_
 static inline int arf_cuda_memory(const arf_torch_api *a, int64_t device, int64_t *now, int64_t *peak) {
   return a->cuda_memory(device, now, peak);
 }
+static inline int arf_adamw(const arf_torch_api *a, const int64_t *tensors, int64_t n, const double *rates) {
+  return a->adamw(tensors, n, rates);
+}
 static inline int arf_profile(const arf_torch_api *a, int on) { return a->profile(on); }
 static inline void arf_profile_phase(const arf_torch_api *a, int64_t number) { a->profile_phase(number); }
 static inline const char *arf_profile_result(const arf_torch_api *a) { return a->profile_result(); }

@@ -1,6 +1,12 @@
 package torch
 
-import "math"
+// #include "bridge.h"
+import "C"
+
+import (
+	"math"
+	"runtime"
+)
 
 // AdamW is Adam with decoupled weight decay (Loshchilov & Hutter 2019,
 // algorithm 2, as torch.optim.AdamW). The weights are updated in place; the
@@ -44,6 +50,17 @@ func (g *ParamGroup) step(o *AdamW, lr, gradScale, correction1, correction2 floa
 	if len(params) == 0 {
 		return
 	}
+	defer func() {
+		for _, p := range params {
+			p.SetGrad(nil)
+		}
+	}()
+	if !params[0].Device().IsCUDA() {
+		keep := 1 - lr*g.WeightDecay
+		adamw(params, grads, m, v, [7]C.double{C.double(keep), C.double(gradScale), C.double(o.Beta1), C.double(o.Beta2),
+			C.double(o.Eps), C.double(lr / correction1), C.double(1 / correction2)})
+		return
+	}
 	if gradScale != 1 {
 		Call("aten::_foreach_mul_.Scalar", grads, gradScale)
 	}
@@ -58,9 +75,20 @@ func (g *ParamGroup) step(o *AdamW, lr, gradScale, correction1, correction2 floa
 	Call("aten::_foreach_div_.Scalar", denominator, correction2)
 	Call("aten::_foreach_add_.Scalar", denominator, o.Eps)
 	Call("aten::_foreach_addcdiv_.Scalar", params, m, denominator, -lr/correction1)
-	for _, p := range params {
-		p.SetGrad(nil)
+}
+
+// adamw is the whole update in one pass over the weights, on the CPU, where the
+// foreach operators pass ten times.
+func adamw(params, grads, m, v []*Tensor, rates [7]C.double) {
+	handles := make([]C.int64_t, 0, 4*len(params))
+	for i := range params {
+		handles = append(handles, params[i].use("adamw"), grads[i].use("adamw"), m[i].use("adamw"), v[i].use("adamw"))
 	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	failed := C.arf_adamw(api(), &handles[0], C.int64_t(len(params)), &rates[0])
+	runtime.KeepAlive([][]*Tensor{params, grads, m, v})
+	check("adamw", failed)
 }
 
 func (g *ParamGroup) makeState() {

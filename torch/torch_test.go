@@ -105,6 +105,56 @@ func TestAdamWFollowsItsDefinition(t *testing.T) {
 	}
 }
 
+// Many weights, a gradient in channels-last, and a scaled gradient; any number
+// of threads gives the same bits.
+func TestAdamWOnManyWeights(t *testing.T) {
+	const lr, wd, b1, b2, eps, scale = 1e-2, 0.1, 0.9, 0.999, 1e-8, 0.5
+	update := func(threads int) (got, want []float32) {
+		SetThreads(threads)
+		defer SetThreads(1)
+		ManualSeed(3)
+		Scope(func() {
+			p := Randn(CPU, 40, 30, 9, 9).SetRequiresGrad(true)
+			opt := &AdamW{Beta1: b1, Beta2: b2, Eps: eps, Groups: []ParamGroup{{Params: []*Tensor{p}, WeightDecay: wd}}}
+			var w, m, v []float64
+			for step := 1; step <= 3; step++ {
+				g := Randn(CPU, 40, 30, 9, 9)
+				values := To[float32](g)
+				if w == nil {
+					for _, x := range To[float32](p.Detach()) {
+						w = append(w, float64(x))
+					}
+					m, v = make([]float64, len(w)), make([]float64, len(w))
+				}
+				for i, x := range values {
+					x := float64(x) * scale
+					m[i], v[i] = b1*m[i]+(1-b1)*x, b2*v[i]+(1-b2)*x*x
+					w[i] = w[i]*(1-lr*wd) - lr*(m[i]/(1-math.Pow(b1, float64(step))))/(math.Sqrt(v[i]/(1-math.Pow(b2, float64(step))))+eps)
+				}
+				p.SetGrad(g.ChannelsLast())
+				opt.Step(lr, scale)
+				if p.Grad() != nil {
+					t.Error("the gradient is still there")
+				}
+			}
+			got = To[float32](p.Detach())
+			for _, x := range w {
+				want = append(want, float32(x))
+			}
+		})
+		return got, want
+	}
+	got, want := update(1)
+	for i := range want {
+		if math.Abs(float64(got[i]-want[i])) > 2e-6 {
+			t.Fatalf("weight %d is %v, want %v", i, got[i], want[i])
+		}
+	}
+	if other, _ := update(2); !slices.Equal(got, other) {
+		t.Error("two threads give other bits than one")
+	}
+}
+
 // An operator that libtorch knows to give other bits each time is refused, and
 // only while asked for.
 func TestDeterministicMode(t *testing.T) {

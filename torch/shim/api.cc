@@ -55,6 +55,7 @@ extern "C" __attribute__((visibility("default"))) const arf_torch_api *arf_torch
       arf::threads,
       arf::cuda_devices,
       arf::cuda_memory,
+      arf::adamw,
       arf::profile,
       arf::profile_phase,
       arf::profile_result,

@@ -76,6 +76,12 @@ typedef struct arf_torch_api {
   /* Bytes now and at most allocated on a CUDA device; 0 where the build has no CUDA. */
   int (*cuda_memory)(int64_t device, int64_t *now, int64_t *peak);
 
+  /* One step of AdamW on count weights on the CPU, in float32. tensors has four
+   * handles for each: weight, gradient, first and second moment. rates: what is
+   * kept of the weight, the factors of the gradient, of the moments, eps, the
+   * step, and the factor of the root of the second moment. */
+  int (*adamw)(const int64_t *tensors, int64_t count, const double *rates);
+
   /* Sums up what every operator of every thread takes, from 1 (which forgets the
    * sums before) to 0. They are kept apart by the phase that is set when one ends. */
   int (*profile)(int on);

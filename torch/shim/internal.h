@@ -62,6 +62,8 @@ int64_t threads();
 int64_t cuda_devices();
 int cuda_memory(int64_t device, int64_t *now, int64_t *peak);
 
+int adamw(const int64_t *tensors, int64_t count, const double *rates);
+
 int profile(int on);
 void profile_phase(int64_t number);
 const char *profile_result();
