@@ -124,6 +124,13 @@ bench: ## measure against PyTorch → docs/bench.json, docs/bench.md; hours, res
 bench-go: ## run the Go benchmarks of packages
 	$(GO) test -run='^$$' -bench=. -benchmem $(PKG)
 
+VECTORS ?= 3000000
+bench-index: engine build ## exact and FAISS search of VECTORS=3000000 vectors → docs/bench-index.json; hours
+	bin/arf data icons --out data/icons
+	bin/arf embed models/icon-clip data/icons/pool --out build/bench-index
+	ARF_BENCH_OUT=$(CURDIR)/docs/bench-index.json ARF_BENCH_FEATURES=$(CURDIR)/build/bench-index ARF_BENCH_VECTORS=$(VECTORS) \
+		$(GO) test ./index -run='^TestScale$$' -count=1 -v -timeout=24h
+
 golden: ## write the golden files anew with transformers, open_clip and Pillow (needs Debian's python3-torch)
 	@scripts/golden/run.sh golden
 
@@ -133,4 +140,4 @@ parity: build ## let transformers and open_clip load what arf writes; measured e
 clean: ## remove what was built; data and runs stay
 	rm -rf bin build/shim $(ENGINE) $(FAISS)
 
-.PHONY: help setup engine build demo results sweep test test-go lint fuzz soak bench bench-go golden parity clean
+.PHONY: help setup engine build demo results sweep test test-go lint fuzz soak bench bench-go bench-index golden parity clean

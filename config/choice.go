@@ -138,18 +138,11 @@ func (Query) choices() []string {
 type Index string
 
 const (
-	IndexAuto  Index = "auto"  // exact for pools of up to ExactPool pairs, faiss for larger ones
 	IndexExact Index = "exact" // compares every query with every pair
 	IndexFAISS Index = "faiss" // approximately, through an index of FAISS
 )
 
-// ExactPool is the size up to which a pool is searched exactly by default: ten thousand queries take seconds to minutes.
-const ExactPool = 1_000_000
-
-func (Index) choices() []string { return []string{"auto", "exact", "faiss"} }
-
-// FAISS reports whether a pool of n pairs is searched through FAISS.
-func (i Index) FAISS(n int) bool { return i == IndexFAISS || i == IndexAuto && n > ExactPool }
+func (Index) choices() []string { return []string{"exact", "faiss"} }
 
 // Negatives says what the contrastive loss does with pairs of one batch that share their class or text.
 type Negatives string

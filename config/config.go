@@ -196,7 +196,7 @@ func Default() Config {
 				Endpoint: Endpoint{ImageSize: 512, Concurrency: 4, Retries: 6, Timeout: 120},
 			},
 			Pairs: Pairs{
-				Query: QueryImage, K: 10, MinSimilarity: -1, MinClipScore: -1, BatchSize: 256, Index: IndexAuto,
+				Query: QueryImage, K: 10, MinSimilarity: -1, MinClipScore: -1, BatchSize: 256, Index: IndexExact,
 				LeakGuard: LeakGuard{NearDuplicateCosine: 0.98},
 			},
 		},

@@ -35,7 +35,8 @@ func (r *run) pairSettings(s config.PairSource) config.Pairs {
 
 // faiss tells whether pairs are found through FAISS.
 func (r *run) faiss(s config.PairSource) bool {
-	return r.data.pool != nil && r.pairSettings(s).Query != config.QueryRandom && r.cfg.Anchors.Pairs.Index.FAISS(r.data.pool.Len())
+	p := r.pairSettings(s)
+	return p.Query != config.QueryRandom && p.Index == config.IndexFAISS
 }
 
 // pairsHash covers what the pairs depend on.

@@ -211,7 +211,7 @@ func TestOnlyWhatAChangeTouchesIsDoneAgain(t *testing.T) {
 		redone []string
 	}{
 		{name: "nothing"},
-		{name: "workers", sets: []string{"train.workers=1", "train.checkpoint_every=2", "anchors.pairs.index=exact"}},
+		{name: "workers", sets: []string{"train.workers=1", "train.checkpoint_every=2"}},
 		{name: "gallery", sets: []string{"report.gallery=3"}},
 		{name: "alphas", sets: []string{"eval.wise_alphas=[1]"}, redone: []string{"flyp eval", "arf eval"}},
 		{name: "whose curve", sets: []string{"eval.wise_methods=[flyp]"}, redone: []string{"arf eval"}},
