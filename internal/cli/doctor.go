@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 
+	"arf/faiss"
 	"arf/imaging"
 	"arf/internal/doctor"
 	"arf/torch"
@@ -24,7 +25,9 @@ func newDoctor(s *settings) *cobra.Command {
 				engine.Library, engine.Version = torch.LibraryPath(), torch.Version()
 				engine.CUDADevices, engine.Threads = torch.CUDADevices(), torch.Threads()
 			}
-			findings := doctor.Check(doctor.Gather(cmd.Context(), engine, imaging.VipsVersion()))
+			facts := doctor.Gather(cmd.Context(), engine, imaging.VipsVersion())
+			facts.FAISS = faiss.Version()
+			findings := doctor.Check(facts)
 			if err := doctor.Write(cmd.OutOrStdout(), findings); err != nil {
 				return err
 			}

@@ -22,7 +22,7 @@ const (
 // Check judges the facts.
 func Check(f Facts) []Finding {
 	return []Finding{
-		checkEngine(f), checkDevice(f), checkThreads(f), checkBLAS(f), checkBF16(f), checkVips(f),
+		checkEngine(f), checkDevice(f), checkThreads(f), checkBLAS(f), checkBF16(f), checkVips(f), checkFAISS(f),
 		checkGo(f), checkCompiler(f), checkNode(f),
 		checkDisk(f), checkMemory(f), checkModels(f), checkData(f),
 	}
@@ -106,6 +106,13 @@ func checkVips(f Facts) Finding {
 		return Finding{"libvips", Failure, "not linked in", "make setup build"}
 	}
 	return Finding{Name: "libvips", Detail: f.Vips}
+}
+
+func checkFAISS(f Facts) Finding {
+	if f.FAISS == "" {
+		return Finding{Name: "faiss", Detail: "not there; only anchors.pairs.index: faiss and arf embed --faiss need it: make setup engine"}
+	}
+	return Finding{Name: "faiss", Detail: f.FAISS}
 }
 
 var goVersion = regexp.MustCompile(`\bgo1[.0-9a-z]*`)

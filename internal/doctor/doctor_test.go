@@ -16,6 +16,7 @@ func healthy() Facts {
 	return Facts{
 		Engine: Engine{Library: "build/libarf_torch.so", Version: "1.13.1", Threads: 2},
 		Vips:   "8.14.1",
+		FAISS:  "1.7.3",
 		Commands: map[string]string{
 			"go": "go version go1.26.8 linux/amd64", "g++": "g++ (Debian 12.2.0-14) 12.2.0", "node": "v18.20.4", "npm": "9.2.0",
 		},
@@ -78,6 +79,7 @@ func TestChecks(t *testing.T) {
 		{"no bf16", func(f *Facts) { f.CPUFlags = []string{"avx2"} }, Finding{"bf16", Warning, "fp32", ""}},
 		{"bf16 on ARM", func(f *Facts) { f.CPUFlags = []string{"bf16"} }, Finding{"bf16", OK, "bf16", ""}},
 		{"bf16 by GPU", func(f *Facts) { f.CPUFlags, f.Engine.CUDADevices = nil, 1 }, Finding{"bf16", OK, "on the GPU", ""}},
+		{"no FAISS", func(f *Facts) { f.FAISS = "" }, Finding{Name: "faiss", Detail: "make setup engine"}},
 		{"no libvips", func(f *Facts) { f.Vips = "" }, Finding{"libvips", Failure, "not linked", "make setup build"}},
 		{"no go", func(f *Facts) { delete(f.Commands, "go") }, Finding{"go", Warning, "building only", "make setup"}},
 		{"old go", func(f *Facts) { f.Commands["go"] = "go version go1.19.8 linux/amd64" },

@@ -29,6 +29,7 @@ type Engine struct {
 type Facts struct {
 	Engine Engine
 	Vips   string // libvips' version
+	FAISS  string // its version; Gather leaves it to the caller
 
 	Commands map[string]string // first line of --version (for go: of version) by command, of those that were found
 
