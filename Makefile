@@ -112,7 +112,7 @@ fuzz: ## run every fuzz target for FUZZTIME
 soak: ## train SOAK steps of a tiny model: flat memory, no tensor or goroutine left over
 	ARF_SOAK_STEPS=$(SOAK) $(GO) test -run='^TestSoak$$' -v -count=1 -timeout=2h ./finetune
 
-bench: ## measure against PyTorch → docs/bench.json, docs/bench.md; hours, resumable (ARGS='--only ROW --quick')
+bench: ## measure against PyTorch → docs/bench.json, docs/bench.md; about an hour, resumable (ARGS="--only ROW --quick")
 	@scripts/setup.sh bench
 	@$(MAKE) --no-print-directory engine
 	@$(MAKE) --no-print-directory build
