@@ -49,8 +49,8 @@ func (s scale) file(name string) string {
 	return filepath.Join(dir, "data-quick", name)
 }
 
-// rows are those of issue 6's table that need no GPU, with its bars, and a few
-// beside them that show what the bars alone would hide.
+// rows are the comparisons that need no GPU, with the bars that this project set
+// itself, and a few without a bar that show what those alone would hide.
 func rows(s scale) []row {
 	base := work{Threads: s.threads, Workers: 2, Precision: s.precision.String(), LR: 1e-5, WeightDecay: 0.1}
 	with := func(change func(*work)) work {

@@ -1,6 +1,6 @@
 """The other side of `make bench`: the work of a row as a straightforward PyTorch program does it.
 
-Called by cmd/bench as `peer.py SETTINGS`, a JSON object (type work in cmd/bench/work.go). Prints one JSON
+Called by cmd/bench as `peer.py SETTINGS`, a JSON object (type work in cmd/bench/main.go). Prints one JSON
 object with what it measured. Texts come as token ids: making them isn't measured here, though it is on our side.
 """
 
