@@ -18,6 +18,7 @@ const (
 
 	// Controls: each takes away one thing that could explain a method's gain.
 	MethodFLYPRandom        Method = "flyp+random"          // flyp+ita with random pairs of the pool
+	MethodARFRandom         Method = "arf+random"           // arf with random pairs of the pool
 	MethodFLYPRandomMatched Method = "flyp+random-matched"  // with random pairs of the retrieved pairs' classes
 	MethodPairsOnly         Method = "pairs-only"           // retrieved pairs without the class term
 	MethodFLYP2x            Method = "flyp-2x"              // flyp for twice the epochs, to see as many images as arf
@@ -27,7 +28,7 @@ const (
 // Methods are all methods, the controls last.
 var Methods = []Method{
 	MethodZeroShot, MethodFT, MethodFLYP, MethodFLYPTCA, MethodFLYPITA, MethodARF,
-	MethodFLYPRandom, MethodFLYPRandomMatched, MethodPairsOnly, MethodFLYP2x, MethodSecondPrompt,
+	MethodFLYPRandom, MethodFLYPRandomMatched, MethodARFRandom, MethodPairsOnly, MethodFLYP2x, MethodSecondPrompt,
 }
 
 // Trains reports whether the method changes the model.
@@ -37,7 +38,7 @@ func (m Method) Trains() bool { return m != MethodZeroShot }
 func (m Method) TCA() bool { return m.Captions() || m == MethodSecondPrompt }
 
 // Captions reports whether the method uses a captioner's captions.
-func (m Method) Captions() bool { return m == MethodFLYPTCA || m == MethodARF }
+func (m Method) Captions() bool { return m == MethodFLYPTCA || m == MethodARF || m == MethodARFRandom }
 
 // PairSource says where the pairs of a method's pair term (ITA) come from.
 type PairSource string
@@ -54,7 +55,7 @@ func (m Method) Pairs() PairSource {
 	switch m {
 	case MethodFLYPITA, MethodARF, MethodPairsOnly, MethodSecondPrompt:
 		return PairsRetrieved
-	case MethodFLYPRandom:
+	case MethodFLYPRandom, MethodARFRandom:
 		return PairsRandom
 	case MethodFLYPRandomMatched:
 		return PairsRandomMatched

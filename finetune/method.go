@@ -21,6 +21,7 @@ const (
 	ARF      = config.MethodARF
 
 	FLYPRandom        = config.MethodFLYPRandom
+	ARFRandom         = config.MethodARFRandom
 	FLYPRandomMatched = config.MethodFLYPRandomMatched
 	PairsOnly         = config.MethodPairsOnly
 	FLYP2x            = config.MethodFLYP2x
@@ -38,6 +39,7 @@ var presets = map[Method][]string{
 
 	FLYPRandom:        {"class", "ita"},
 	FLYPRandomMatched: {"class", "ita"},
+	ARFRandom:         {"class", "tca", "ita"},
 	PairsOnly:         {"ita"},
 	FLYP2x:            {"class"},
 	SecondPrompt:      {"class", "tca", "ita"},

@@ -84,7 +84,7 @@ type Images interface {
 // known is the order in which methods are shown: from no finetuning to all terms.
 var known = []string{
 	Pretrained, "ft", "flyp", "flyp+tca", "flyp+ita", "arf",
-	"flyp-2x", "flyp+random", "flyp+random-matched", "pairs-only", "caption=class-prompt",
+	"flyp-2x", "flyp+random", "flyp+random-matched", "arf+random", "pairs-only", "caption=class-prompt",
 }
 
 // published is the number of methods in known before the controls.

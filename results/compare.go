@@ -25,12 +25,17 @@ var questions = []question{
 	{"flyp+ita", "flyp", "pairs alone"},
 	{"arf", "flyp+tca", "pairs on top of captions"},
 	{"arf", "flyp+ita", "captions on top of pairs"},
+	{"flyp+random", "flyp", "random pairs alone"},
 	{"flyp+ita", "flyp+random", "retrieved against random pairs"},
 	{"flyp+ita", "flyp+random-matched", "retrieved against random pairs of the same classes"},
+	{"arf+random", "flyp", "what anchors with random pairs give back"},
+	{"arf+random", "arf", "random against retrieved pairs, with captions"},
+	{"arf+random", "flyp+random", "captions on top of random pairs"},
 	{"arf", "caption=class-prompt", "caption against a second prompt"},
 	{"arf", "flyp-2x", "against as many images of flyp's"},
 	{"arf", "pairs-only", "what the class term does"},
 	{"arf", "wise-flyp-0.5", "against the free rival"},
+	{"arf+random", "wise-flyp-0.5", "random pairs against the free rival"},
 }
 
 // atEqualID is the model of a method's WiSE-FT curve, ends included, that a
