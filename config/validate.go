@@ -114,6 +114,7 @@ func (v *validator) train(t Train) {
 	v.check(t.Augment.ScaleMin > 0 && t.Augment.ScaleMin <= t.Augment.ScaleMax && t.Augment.ScaleMax <= 1,
 		"train.augment.scale_min", "to scale_max is %g to %g; give 0 < scale_min ≤ scale_max ≤ 1", t.Augment.ScaleMin, t.Augment.ScaleMax)
 	v.between("train.augment.flip", t.Augment.Flip, 0, 1)
+	v.min("train.micro_batch", t.MicroBatch, 0)
 	v.min("train.checkpoint_every", t.CheckpointEvery, 0)
 	v.min("train.keep_checkpoints", t.KeepCheckpoints, 1)
 	v.min("train.workers", t.Workers, 0)

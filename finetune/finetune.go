@@ -105,6 +105,9 @@ func Run(ctx context.Context, model *clip.Model, data Data, o Options) (result *
 			}
 		},
 	})
+	if outOfMemory(err) {
+		err = fmt.Errorf("%w; set train.micro_batch to a part of the batch, or take a smaller batch", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"arf/clip"
 	"arf/nn"
 	"arf/torch"
+	"arf/train"
 )
 
 // The step's single calls of the towers against a term by term computation
@@ -27,31 +28,45 @@ func TestGradientEqualsThatOfSeparateCalls(t *testing.T) {
 			if len(b.Rows) != 12 || len(b.Tokens) >= 3*12 {
 				t.Fatalf("%d pairs and %d different texts: want 12 pairs, and some texts equal", len(b.Rows), len(b.Tokens))
 			}
-			loss, gradients := gradientsOf(m, func() *torch.Tensor { return task.loss(b).Total })
-			wantLoss, want := gradientsOf(m, func() *torch.Tensor { return separately(m, b, o) })
-			if math.Abs(loss-wantLoss) > 1e-5*wantLoss {
-				t.Errorf("loss %.8f, want %.8f", loss, wantLoss)
-			}
-			total := 0.0
-			for _, g := range want {
-				for _, v := range g {
-					total += float64(v) * float64(v)
-				}
-			}
-			for name, g := range want {
-				difference, norm := 0.0, 0.0
-				for i, v := range g {
-					d := float64(v - gradients[name][i])
-					difference += d * d
-					norm += float64(v) * float64(v)
-				}
-				// Keys' biases have no gradient but rounding, hence the share of
-				// the whole gradient.
-				if math.Sqrt(difference) > 1e-5*math.Max(math.Sqrt(norm), 1e-2*math.Sqrt(total)) {
-					t.Errorf("%s: gradients differ by %.3g of %.3g", name, math.Sqrt(difference), math.Sqrt(norm))
-				}
-			}
+			loss, gradients := gradientsOf(m, func() train.Loss { return task.loss(b) })
+			wantLoss, want := gradientsOf(m, func() train.Loss { return train.Loss{Total: separately(m, b, o)} })
+			wantNear(t, loss, wantLoss, gradients, want)
 		})
+	}
+}
+
+// wantNear compares a step's loss and gradients with what they should be, up to
+// rounding.
+func wantNear(t *testing.T, loss, wantLoss float64, gradients, want map[string][]float32) {
+	t.Helper()
+	if math.Abs(loss-wantLoss) > 1e-5*wantLoss {
+		t.Errorf("loss %.8f, want %.8f", loss, wantLoss)
+	}
+	if len(want) == 0 || len(gradients) != len(want) {
+		t.Errorf("gradients of %d weights, want %d", len(gradients), len(want))
+	}
+	total := 0.0
+	for _, g := range want {
+		for _, v := range g {
+			total += float64(v) * float64(v)
+		}
+	}
+	for name, g := range want {
+		if len(gradients[name]) != len(g) {
+			t.Errorf("%s: a gradient of %d numbers, want %d", name, len(gradients[name]), len(g))
+			continue
+		}
+		difference, norm := 0.0, 0.0
+		for i, v := range g {
+			d := float64(v - gradients[name][i])
+			difference += d * d
+			norm += float64(v) * float64(v)
+		}
+		// Keys' biases have no gradient but rounding, hence the share of
+		// the whole gradient.
+		if !(math.Sqrt(difference) <= 1e-5*math.Max(math.Sqrt(norm), 1e-2*math.Sqrt(total))) {
+			t.Errorf("%s: gradients differ by %.3g of %.3g", name, math.Sqrt(difference), math.Sqrt(norm))
+		}
 	}
 }
 
@@ -69,8 +84,8 @@ func TestAStepIsReproducibleOnSeveralThreads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		loss, want := gradientsOf(m, func() *torch.Tensor { return task.loss(b).Total })
-		again, got := gradientsOf(m, func() *torch.Tensor { return task.loss(b).Total })
+		loss, want := gradientsOf(m, func() train.Loss { return task.loss(b) })
+		again, got := gradientsOf(m, func() train.Loss { return task.loss(b) })
 		if again != loss {
 			t.Errorf("%v: loss %v, then %v", precision, loss, again)
 		}
@@ -82,7 +97,7 @@ func TestAStepIsReproducibleOnSeveralThreads(t *testing.T) {
 	}
 }
 
-func gradientsOf(m *clip.Model, loss func() *torch.Tensor) (float64, map[string][]float32) {
+func gradientsOf(m *clip.Model, loss func() train.Loss) (float64, map[string][]float32) {
 	gradients := map[string][]float32{}
 	value := 0.0
 	torch.Scope(func() {
@@ -90,8 +105,11 @@ func gradientsOf(m *clip.Model, loss func() *torch.Tensor) (float64, map[string]
 			p.Tensor.SetRequiresGrad(true)
 		}
 		l := loss()
+		if l.Backward == nil {
+			l.Backward = l.Total.Backward
+		}
 		l.Backward()
-		value = l.Item()
+		value = l.Total.Item()
 		for _, p := range nn.Params(m) {
 			if g := p.Tensor.Grad(); g != nil {
 				gradients[p.Name] = torch.To[float32](g)

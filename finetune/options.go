@@ -21,7 +21,11 @@ type Options struct {
 	LambdaTCA, LambdaITA float64
 	Negatives            Negatives // "" = diag, as in FLYP
 
-	BatchSize    int // finetune images a step, at most all; 0 = 512. ita adds as many pairs
+	BatchSize int // finetune images a step, at most all; 0 = 512. ita adds as many pairs
+	// MicroBatch is how many images, and different texts, go through the towers at
+	// a time, for batches whose activations don't fit into memory; 0 = all. The
+	// gradient stays the whole batch's, at the cost of a second forward pass.
+	MicroBatch   int
 	Epochs       int // 0 = 10
 	LR           float64
 	WarmupSteps  int     // linear warm-up, then cosine to 0; 0 = none
@@ -99,6 +103,7 @@ func (o Options) check() error {
 		{"lambda_tca", finite(o.LambdaTCA) && o.LambdaTCA >= 0, o.LambdaTCA, "0 or more"},
 		{"lambda_ita", finite(o.LambdaITA) && o.LambdaITA >= 0, o.LambdaITA, "0 or more"},
 		{"batch_size", o.BatchSize > 0, o.BatchSize, "1 or more"},
+		{"micro_batch", o.MicroBatch >= 0, o.MicroBatch, "0 or more"},
 		{"epochs", o.Epochs > 0, o.Epochs, "1 or more"},
 		{"lr", finite(o.LR) && o.LR > 0, o.LR, "a positive number, such as 1e-5"},
 		{"warmup_steps", o.WarmupSteps >= 0, o.WarmupSteps, "0 or more"},

@@ -22,6 +22,9 @@ type task struct {
 	last  *Batch // of the last step, for SaveBatch
 	terms []term
 	steps int
+
+	resumed bool // a step was done before this process
+	planned bool // the first step's memory was estimated
 }
 
 // term is an objective in the loss.
@@ -34,6 +37,9 @@ type term struct {
 func newTask(model *clip.Model, data Data, o Options) (*task, error) {
 	if model.Tokenizer == nil {
 		return nil, errors.New("the model has no tokenizer")
+	}
+	if o.MicroBatch > 0 && o.TrainBatchNorm && model.ResNet != nil {
+		return nil, errors.New("micro_batch and batch normalisation that is trained don't go together: its statistics are of a whole batch; set train.micro_batch to 0 or train.freeze_batch_norm to true")
 	}
 	t := &task{o: o, model: model}
 	var needs Needs
@@ -75,6 +81,7 @@ func (t *task) Trained() any {
 }
 
 func (t *task) Begin(ctx context.Context, step int) error {
+	t.resumed = step > 0
 	if t.o.FreezeLogitScale {
 		t.model.LogitScale.SetRequiresGrad(false)
 		if t.model.LogitBias != nil {
@@ -102,14 +109,63 @@ func (t *task) Step(int) (train.Loss, error) {
 		return train.Loss{}, err
 	}
 	t.last = b
+	if !t.planned && !t.o.Device.IsCUDA() {
+		p := t.measure(b, t.resumed)
+		if free := availableMemory(); free > 0 {
+			p.available = free + p.held
+		}
+		p.warn(t.o.MicroBatch)
+	}
+	t.planned = true
 	return t.loss(b), nil
 }
 
-// loss is L = Σ λ·L_term of a batch (ARF §3).
+// loss is L = Σ λ·L_term of a batch (ARF §3). Each tower runs once.
 func (t *task) loss(b *Batch) train.Loss {
-	f := t.encode(b)
+	if t.o.MicroBatch > 0 {
+		return t.cached(b)
+	}
+	images := t.images(b, 0, len(b.Samples)+len(b.Rows))
+	var texts *torch.Tensor
+	if len(b.Tokens) > 0 {
+		texts = t.texts(b, 0, len(b.Tokens))
+	}
+	return t.lossOf(t.features(b, images, texts))
+}
+
+// images encodes some of the batch's images, the finetune ones and behind them
+// the pairs'.
+func (t *task) images(b *Batch, from, to int) (features *torch.Tensor) {
+	size := t.model.Preprocess.Bytes()
+	torch.Autocast(t.o.Device, t.o.Precision, func() {
+		t.o.Profile.Phase("pixels")
+		pixels := t.model.Pixels(b.Pixels[from*size:to*size], to-from)
+		t.o.Profile.Phase("image tower")
+		features = t.model.EncodeImage(pixels)
+	})
+	return features
+}
+
+// texts encodes some of the batch's different texts.
+func (t *task) texts(b *Batch, from, to int) (features *torch.Tensor) {
+	t.o.Profile.Phase("text tower")
+	torch.Autocast(t.o.Device, t.o.Precision, func() { features = t.model.EncodeText(b.Tokens[from:to]) })
+	return features
+}
+
+// features are what the terms see of a batch.
+func (t *task) features(b *Batch, images, texts *torch.Tensor) *Features {
+	f := &Features{Model: t.model, head: t.head, Negatives: t.o.Negatives, Batch: b, Images: images, Texts: texts}
+	if n, pool := len(b.Samples), len(b.Rows); pool > 0 {
+		f.Images, f.Pool = images.Narrow(0, 0, n), images.Narrow(0, n, pool)
+	}
+	return f
+}
+
+// lossOf adds up the terms.
+func (t *task) lossOf(f *Features) train.Loss {
 	t.o.Profile.Phase("loss")
-	loss := train.Loss{Terms: map[string]*torch.Tensor{}, LogitScale: t.model.LogitScale, Samples: len(b.Samples)}
+	loss := train.Loss{Terms: map[string]*torch.Tensor{}, LogitScale: t.model.LogitScale, Samples: len(f.Batch.Samples)}
 	for _, term := range t.terms {
 		value := term.objective.Loss(f)
 		if value == nil {
@@ -126,24 +182,4 @@ func (t *task) loss(b *Batch) train.Loss {
 		}
 	}
 	return loss
-}
-
-// encode runs each tower once.
-func (t *task) encode(b *Batch) *Features {
-	m, n, pool := t.model, len(b.Samples), len(b.Rows)
-	f := &Features{Model: m, head: t.head, Negatives: t.o.Negatives, Batch: b}
-	torch.Autocast(t.o.Device, t.o.Precision, func() {
-		t.o.Profile.Phase("pixels")
-		pixels := m.Pixels(b.Pixels, n+pool)
-		t.o.Profile.Phase("image tower")
-		f.Images = m.EncodeImage(pixels)
-		if len(b.Tokens) > 0 {
-			t.o.Profile.Phase("text tower")
-			f.Texts = m.EncodeText(b.Tokens)
-		}
-	})
-	if pool > 0 {
-		f.Images, f.Pool = f.Images.Narrow(0, 0, n), f.Images.Narrow(0, n, pool)
-	}
-	return f
 }

@@ -31,6 +31,17 @@ func (t *Tensor) Backward() {
 	check("backward", failed)
 }
 
+// BackwardFrom adds the gradient of t, given what it is of t (of its shape), to the
+// leaves that it depends on.
+func (t *Tensor) BackwardFrom(gradient *Tensor) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	failed := C.arf_backward(api(), t.use("backward"), gradient.use("backward"))
+	runtime.KeepAlive(t)
+	runtime.KeepAlive(gradient)
+	check("backward", failed)
+}
+
 // Grad is a leaf's collected gradient, or nil.
 func (t *Tensor) Grad() *Tensor {
 	runtime.LockOSThread()

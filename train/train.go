@@ -36,6 +36,7 @@ type Task interface {
 // Loss is what a step gives: the sum to minimise and what it is made of.
 type Loss struct {
 	Total      *torch.Tensor
+	Backward   func()                   // adds the gradient to the weights; nil = Total.Backward
 	Terms      map[string]*torch.Tensor // by objective, unweighted
 	LogitScale *torch.Tensor            // log of the factor, or nil
 	Measured   map[string]float64       // what else the step found out, such as a held-out accuracy
@@ -148,7 +149,7 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 	skipped, warned := 0, false
 	for step := start; step < o.Schedule.Steps; step++ {
 		o.Profile.Begin(o.Device)
-		m, err := oneStep(task, opt, params, trained, o, step)
+		m, moved, err := oneStep(task, opt, params, trained, o, step)
 		o.Profile.End()
 		if err != nil && ctx.Err() != nil {
 			// The task's data ended with ctx, before the weights moved.
@@ -160,7 +161,15 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 			return stopped(step, ctx.Err())
 		}
 		if err != nil {
-			return err
+			err = fmt.Errorf("step %d: %w", step+1, err)
+			if moved || step == start || o.Dir == "" {
+				return err
+			}
+			// Data that can't be read or a GPU without memory cost no step that is done.
+			if also := keep(step); also != nil {
+				return fmt.Errorf("%w; %w", err, also)
+			}
+			return fmt.Errorf("%w; step %d is saved, and the same command goes on from there", err, step)
 		}
 		if skipped++; !m.Skipped {
 			skipped = 0
@@ -236,16 +245,27 @@ func diverged(params []nn.Param, steps, skipped, taken int) error {
 	return nil
 }
 
-func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Tensor, o Options, step int) (m Metrics, err error) {
+// oneStep tells whether it moved the weights; if not, the running statistics are
+// what they were, too.
+func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Tensor, o Options, step int) (m Metrics, moved bool, err error) {
+	defer torch.Catch(&err)
 	began := time.Now()
 	torch.Scope(func() {
 		statistics := copyBuffers(params)
+		defer func() {
+			if !moved {
+				statistics.restore()
+			}
+		}()
 		var loss Loss
 		if loss, err = task.Step(step); err != nil {
 			return
 		}
 		o.Profile.Phase("backward")
-		loss.Total.Backward()
+		if loss.Backward == nil {
+			loss.Backward = loss.Total.Backward
+		}
+		loss.Backward()
 		o.Profile.Phase(profile.Other)
 		m = Metrics{Step: step + 1, LR: o.Schedule.At(step), Loss: loss.Total.Item(), Terms: map[string]float64{}}
 		for name, term := range loss.Terms {
@@ -260,12 +280,12 @@ func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Te
 		o.Profile.Phase(profile.Other)
 		if !finite(m.GradNorm + m.Loss) {
 			m.Skipped, m.Cause = true, cause(loss, params)
-			statistics.restore()
 			for _, p := range trained {
 				p.SetGrad(nil)
 			}
 			m.GradNorm, m.Loss, m.Terms = 0, 0, nil // JSON has no NaN
 		} else {
+			moved = true
 			o.Profile.Phase("optimiser")
 			opt.Step(m.LR, torch.ClipScale(m.GradNorm, o.GradClip))
 			o.Profile.Phase(profile.Other)
@@ -277,7 +297,7 @@ func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Te
 		m.Epoch = float64(step+1) / float64(o.StepsPerEpoch)
 	}
 	m.PeakMemoryBytes, m.Time = PeakMemory(o.Device), time.Now().UTC()
-	return m, err
+	return m, moved, err
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

@@ -30,6 +30,7 @@ type regression struct {
 	// broken steps have an infinite loss.
 	broken  map[int]bool
 	before  func(step int) error
+	after   func(step int) error // of the forward pass
 	began   []int
 	updates int
 	ctx     context.Context
@@ -90,6 +91,11 @@ func (r *regression) Step(step int) (Loss, error) {
 	error2 := out.Sub(y)
 	total := error2.Mul(error2).Mean()
 	torch.NoGrad(func() { r.model.Seen.Add_(torch.Full(torch.CPU, 1, 1), 1) })
+	if r.after != nil {
+		if err := r.after(step); err != nil {
+			return Loss{}, err
+		}
+	}
 	if r.broken[step] {
 		total = total.Scale(math.Inf(1))
 	}
@@ -276,24 +282,49 @@ func TestCancelledBeforeItBegins(t *testing.T) {
 	}
 }
 
-func TestErrorsOfTheTaskAndTheEngineComeOut(t *testing.T) {
+// Errors of the task and of the engine end a run, but cost no step that is done.
+func TestErrorsComeOutAndCostNothing(t *testing.T) {
+	want := uninterrupted(t, options("", 6), nil)
 	broken := errors.New("no such picture")
-	task := newRegression()
-	task.before = func(step int) error {
-		if step == 2 {
-			return broken
-		}
-		return nil
-	}
-	if err := Run(context.Background(), task, options(t.TempDir(), 4)); !errors.Is(err, broken) {
-		t.Errorf("got %v", err)
-	}
-	task.before = func(int) error {
-		torch.Zeros(torch.CPU, torch.Float32, 2, 3).MatMul(torch.Zeros(torch.CPU, torch.Float32, 2, 3))
-		return nil
-	}
-	if err := Run(context.Background(), task, options("", 4)); err == nil || !strings.Contains(err.Error(), "matmul") {
-		t.Errorf("got %v", err)
+	for name, test := range map[string]struct {
+		fails func() error
+		says  string
+	}{
+		"task": {func() error { return broken }, "no such picture"},
+		"engine": {func() error {
+			torch.Zeros(torch.CPU, torch.Float32, 2, 3).MatMul(torch.Zeros(torch.CPU, torch.Float32, 2, 3))
+			return nil
+		}, "matmul"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			task := newRegression()
+			task.after = func(step int) error { // of the forward pass, which counts in Seen
+				if step == 3 {
+					return test.fails()
+				}
+				return nil
+			}
+			err := Run(context.Background(), task, options(dir, 6))
+			if err == nil || !strings.Contains(err.Error(), test.says) || !strings.Contains(err.Error(), "step 4: ") || !strings.Contains(err.Error(), "step 3 is saved") {
+				t.Fatalf("got %v", err)
+			}
+			wantFolders(t, filepath.Join(dir, "checkpoints"), "step-3")
+			again := newRegression()
+			if err := Run(context.Background(), again, options(dir, 6)); err != nil {
+				t.Fatal(err)
+			}
+			if again.began[0] != 3 || again.weights() != want {
+				t.Errorf("went on from %d, or with other weights", again.began[0])
+			}
+			wantSteps(t, dir, 6)
+			// In the first step there is nothing to save.
+			task = newRegression()
+			task.after = func(int) error { return test.fails() }
+			if err := Run(context.Background(), task, options(t.TempDir(), 6)); err == nil || strings.Contains(err.Error(), "saved") {
+				t.Errorf("got %v", err)
+			}
+		})
 	}
 }
 
