@@ -215,7 +215,7 @@ func TestOnlyWhatAChangeTouchesIsDoneAgain(t *testing.T) {
 		{name: "gallery", sets: []string{"report.gallery=3"}},
 		{name: "alphas", sets: []string{"eval.wise_alphas=[1]"}, redone: []string{"flyp eval", "arf eval"}},
 		{name: "whose curve", sets: []string{"eval.wise_methods=[flyp]"}, redone: []string{"arf eval"}},
-		{name: "another method's prompts", sets: []string{"train.second_prompts=[the {}]"}},
+		{name: "another method's prompts", sets: []string{"train.second_prompts=[\"the {}\"]"}},
 		{name: "weight of the captions", sets: []string{"train.lambda_tca=0.5"}, redone: []string{"arf", "arf eval"}},
 		{name: "learning rate", sets: []string{"train.lr=2e-4"}, redone: trained},
 		{name: "fewer pairs", sets: []string{"anchors.pairs.k=1"}, redone: []string{"pairs", "arf", "arf eval"}},
