@@ -29,10 +29,10 @@ var usual = timing{hello: 5 * time.Second, ping: 2 * time.Second, silence: 15 * 
 
 // message is a line of JSON on a watch connection.
 type message struct {
-	Hello   *member `json:"hello,omitempty"`
+	Hello   *member  `json:"hello,omitempty"`
 	Welcome *welcome `json:"welcome,omitempty"`
-	Cause   *cause  `json:"cause,omitempty"`
-	Bye     bool    `json:"bye,omitempty"`
+	Cause   *cause   `json:"cause,omitempty"`
+	Bye     bool     `json:"bye,omitempty"`
 }
 
 // welcome is rank 0's answer to hello, once all are there.

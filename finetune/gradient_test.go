@@ -27,7 +27,7 @@ func TestGradientEqualsThatOfSeparateCalls(t *testing.T) {
 			if len(b.Rows) != 12 || len(b.Tokens) >= 3*12 {
 				t.Fatalf("%d pairs and %d different texts: want 12 pairs, and some texts equal", len(b.Rows), len(b.Tokens))
 			}
-			loss, gradients := gradientsOf(m, func() *torch.Tensor { return task.loss(b).Total })
+			loss, gradients := gradientsOf(m, func() *torch.Tensor { return task.loss(task.encode(b)).Total })
 			wantLoss, want := gradientsOf(m, func() *torch.Tensor { return separately(m, b, o) })
 			if math.Abs(loss-wantLoss) > 1e-5*wantLoss {
 				t.Errorf("loss %.8f, want %.8f", loss, wantLoss)
@@ -69,8 +69,8 @@ func TestAStepIsReproducibleOnSeveralThreads(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		loss, want := gradientsOf(m, func() *torch.Tensor { return task.loss(b).Total })
-		again, got := gradientsOf(m, func() *torch.Tensor { return task.loss(b).Total })
+		loss, want := gradientsOf(m, func() *torch.Tensor { return task.loss(task.encode(b)).Total })
+		again, got := gradientsOf(m, func() *torch.Tensor { return task.loss(task.encode(b)).Total })
 		if again != loss {
 			t.Errorf("%v: loss %v, then %v", precision, loss, again)
 		}

@@ -102,12 +102,23 @@ func (t *task) Step(int) (train.Loss, error) {
 		return train.Loss{}, err
 	}
 	t.last = b
-	return t.loss(b), nil
+	f := t.encode(b)
+	if t.o.Group != nil {
+		if f.global, err = newGlobal(t.o.Group, b); err != nil {
+			return train.Loss{}, err
+		}
+		if t.head == nil {
+			if err := f.global.gather(f); err != nil {
+				return train.Loss{}, err
+			}
+		}
+	}
+	return t.loss(f), nil
 }
 
-// loss is L = Σ λ·L_term of a batch (ARF §3).
-func (t *task) loss(b *Batch) train.Loss {
-	f := t.encode(b)
+// loss is L = Σ λ·L_term of a step (ARF §3), or this process's part of it.
+func (t *task) loss(f *Features) train.Loss {
+	b := f.Batch
 	t.o.Profile.Phase("loss")
 	loss := train.Loss{Terms: map[string]*torch.Tensor{}, LogitScale: t.model.LogitScale, Samples: len(b.Samples)}
 	for _, term := range t.terms {
@@ -125,18 +136,24 @@ func (t *task) loss(b *Batch) train.Loss {
 			loss.Total = loss.Total.Add(value)
 		}
 	}
+	if f.global != nil && f.global.unused != nil {
+		// Every process takes part in the backward collective, whatever its terms.
+		loss.Total = loss.Total.Add(f.global.unused)
+	}
 	return loss
 }
 
-// encode runs each tower once.
+// encode runs each tower once. A process's share of a step may have no images.
 func (t *task) encode(b *Batch) *Features {
 	m, n, pool := t.model, len(b.Samples), len(b.Rows)
 	f := &Features{Model: m, head: t.head, Negatives: t.o.Negatives, Batch: b}
 	torch.Autocast(t.o.Device, t.o.Precision, func() {
-		t.o.Profile.Phase("pixels")
-		pixels := m.Pixels(b.Pixels, n+pool)
-		t.o.Profile.Phase("image tower")
-		f.Images = m.EncodeImage(pixels)
+		if n+pool > 0 {
+			t.o.Profile.Phase("pixels")
+			pixels := m.Pixels(b.Pixels, n+pool)
+			t.o.Profile.Phase("image tower")
+			f.Images = m.EncodeImage(pixels)
+		}
 		if len(b.Tokens) > 0 {
 			t.o.Profile.Phase("text tower")
 			f.Texts = m.EncodeText(b.Tokens)

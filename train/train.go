@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"arf/dist"
 	"arf/nn"
 	"arf/profile"
 	"arf/torch"
@@ -33,7 +34,8 @@ type Task interface {
 	Updated()
 }
 
-// Loss is what a step gives: the sum to minimise and what it is made of.
+// Loss is what a step gives: the sum to minimise and what it is made of. In a
+// group of processes it is this one's part: the sum of all parts is minimised.
 type Loss struct {
 	Total      *torch.Tensor
 	Terms      map[string]*torch.Tensor // by objective, unweighted
@@ -57,6 +59,7 @@ type Options struct {
 	// Hash identifies config and data; a checkpoint with another one is refused.
 	Hash     string
 	Device   torch.Device
+	Group    *dist.Group   // the processes that train together; nil = this one alone
 	Progress func(Metrics) // may be nil
 	// Profile measures steps; nil measures none.
 	Profile *profile.Profile
@@ -71,9 +74,13 @@ const (
 
 // Run trains from the newest checkpoint in o.Dir to the schedule's end. When
 // ctx ends it finishes the step, saves, and returns ctx's error. When the
-// schedule's end is already reached it only restores.
+// schedule's end is already reached it only restores. In a group rank 0 alone
+// has the folder; any number of processes goes on with what another left.
 func Run(ctx context.Context, task Task, o Options) (err error) {
 	defer torch.Catch(&err)
+	if !o.Group.Leads() {
+		o.Dir = ""
+	}
 	params := nn.Params(task.Trained())
 	opt, names := optimizer(params, o)
 	var trained []*torch.Tensor
@@ -91,6 +98,9 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		if start, err = restore(checkpoints, o, task.Trained(), opt, names); err != nil {
 			return err
 		}
+	}
+	if start, err = join(o.Group, o.Hash, start, params, opt); err != nil {
+		return err
 	}
 	write, sync := func(Metrics) error { return nil }, func() error { return nil }
 	if o.Dir != "" {
@@ -135,9 +145,9 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		return fmt.Errorf("stopped after step %d of %d, which is saved; the same command goes on from there: %w", done, o.Schedule.Steps, cause)
 	}
 	if ctx.Err() != nil {
-		return stopped(start, ctx.Err())
+		return stopped(start, context.Cause(ctx))
 	}
-	data, cancel := context.WithCancel(ctx)
+	data, cancel := dataContext(ctx, o.Group)
 	defer cancel()
 	if closer, ok := task.(io.Closer); ok {
 		defer closer.Close()
@@ -145,19 +155,25 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 	if err := task.Begin(data, start); err != nil {
 		return err
 	}
+	ranks, err := newRanks(o.Group, trained)
+	if err != nil {
+		return err
+	}
+	defer ranks.close()
 	skipped, warned := 0, false
 	for step := start; step < o.Schedule.Steps; step++ {
 		o.Profile.Begin(o.Device)
-		m, err := oneStep(task, opt, params, trained, o, step)
+		m, stop, err := oneStep(ctx, task, opt, params, trained, ranks, o, step)
 		o.Profile.End()
 		if err != nil && ctx.Err() != nil {
-			// The task's data ended with ctx, before the weights moved.
+			// The task's data ended with ctx, or another process did, before the
+			// weights moved.
 			if step > start {
 				if err := keep(step); err != nil {
 					return err
 				}
 			}
-			return stopped(step, ctx.Err())
+			return stopped(step, context.Cause(ctx))
 		}
 		if err != nil {
 			return err
@@ -201,6 +217,12 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 			}
 		}
 		interrupted := ctx.Err()
+		if o.Group != nil {
+			// All stop after one step, that at which the first was told to.
+			if interrupted = nil; stop {
+				interrupted = context.Canceled
+			}
+		}
 		if interrupted == nil && o.StopAfter > 0 && done-start >= o.StopAfter {
 			interrupted = context.Canceled
 		}
@@ -236,7 +258,11 @@ func diverged(params []nn.Param, steps, skipped, taken int) error {
 	return nil
 }
 
-func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Tensor, o Options, step int) (m Metrics, err error) {
+// oneStep moves the weights once. stop tells whether ctx had ended, at any
+// process of the group.
+func oneStep(ctx context.Context, task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Tensor, ranks *ranks, o Options, step int) (m Metrics, stop bool, err error) {
+	defer func() { err = o.Group.Explain(err) }()
+	defer torch.Catch(&err)
 	began := time.Now()
 	torch.Scope(func() {
 		statistics := copyBuffers(params)
@@ -245,13 +271,16 @@ func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Te
 			return
 		}
 		o.Profile.Phase("backward")
-		loss.Total.Backward()
+		ranks.backward(loss.Total)
 		o.Profile.Phase(profile.Other)
 		m = Metrics{Step: step + 1, LR: o.Schedule.At(step), Loss: loss.Total.Item(), Terms: map[string]float64{}}
 		for name, term := range loss.Terms {
 			m.Terms[name] = term.Item()
 		}
 		m.Measured = loss.Measured
+		if stop, err = ranks.sum(&m, &loss.Samples, ctx.Err() != nil); err != nil {
+			return
+		}
 		if loss.LogitScale != nil {
 			m.LogitScale = math.Exp(loss.LogitScale.Item())
 		}
@@ -277,7 +306,7 @@ func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Te
 		m.Epoch = float64(step+1) / float64(o.StepsPerEpoch)
 	}
 	m.PeakMemoryBytes, m.Time = PeakMemory(o.Device), time.Now().UTC()
-	return m, err
+	return m, stop, err
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

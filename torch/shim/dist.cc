@@ -116,7 +116,7 @@ void Group::wait(const Work &work) {
     try {
       work->wait(slice);
     } catch (...) {
-      if (work->isCompleted()) throw;  // else the slice is over
+      // The slice is over, or the work failed: then it is completed, and throws again below.
     }
   }
   work->wait();  // throws what failed; on a GPU the stream waits for the result
