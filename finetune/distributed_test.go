@@ -24,12 +24,6 @@ import (
 	"arf/train"
 )
 
-// worker stands for a test in a process that has none.
-type worker struct{ testing.TB }
-
-func (worker) Helper()           {}
-func (worker) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
-
 // trainCase is a training that processes do together.
 type trainCase struct {
 	name   string
@@ -95,7 +89,7 @@ func trained(m *clip.Model, r *Result) checkpoint.Tensors {
 // and has rank 0 write the weights into the folder.
 func trainCases(ctx context.Context, g *dist.Group, args []string) error {
 	for _, c := range trainedCases {
-		m, data, o := c.begin(worker{})
+		m, data, o := c.begin(disttest.TB{})
 		if g.Rank() > 0 { // rank 0's weights count
 			m.Init(99)
 		}
@@ -224,7 +218,7 @@ func TestSharesMakeUpTheBatch(t *testing.T) {
 func trainUntilStopped(ctx context.Context, g *dist.Group, args []string) error {
 	ctx, interrupt := context.WithCancel(ctx)
 	defer interrupt()
-	m, data, o := trainedCases[0].begin(worker{})
+	m, data, o := trainedCases[0].begin(disttest.TB{})
 	o.Group, o.Dir, o.Epochs, o.CheckpointEvery = g, args[0], 6, -1
 	steps := 0
 	o.Progress = func(m train.Metrics) {
@@ -295,7 +289,7 @@ func TestARunGoesOnWithAnotherNumberOfProcesses(t *testing.T) {
 
 // trainMisfits has rank 1 differ from rank 0, or all ask for what can't be.
 func trainMisfits(ctx context.Context, g *dist.Group, args []string) error {
-	m, data, o := trainedCases[0].begin(worker{})
+	m, data, o := trainedCases[0].begin(disttest.TB{})
 	switch args[0] {
 	case "options":
 		o.LR *= float64(1 + g.Rank())
@@ -305,7 +299,7 @@ func trainMisfits(ctx context.Context, g *dist.Group, args []string) error {
 	case "small batch":
 		o.BatchSize = 1
 	case "batch norm":
-		m, o.TrainBatchNorm = tinyResNet(worker{}), true
+		m, o.TrainBatchNorm = tinyResNet(disttest.TB{}), true
 	}
 	o.Group = g
 	_, err := Run(ctx, m, data, o)

@@ -28,6 +28,15 @@ const (
 // its result.
 type Worker func(ctx context.Context, g *dist.Group, args []string) error
 
+// TB stands for the test, which a worker hasn't, in helpers that only fail.
+type TB struct{ testing.TB }
+
+// Helper does nothing.
+func (TB) Helper() {}
+
+// Fatal ends the worker.
+func (TB) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
+
 // Main runs the named worker and ends, in a process that Start made; elsewhere
 // it does nothing. Call it first in TestMain.
 func Main(workers map[string]Worker) {
