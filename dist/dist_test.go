@@ -21,7 +21,7 @@ import (
 
 func TestMain(m *testing.M) {
 	disttest.Main(map[string]disttest.Worker{
-		"collectives": collectives, "gradients": gradients, "reducer": reducer, "forever": forever, "fails": fails,
+		"collectives": collectives, "gradients": gradients, "reducer": reducer, "forever": forever, "fails": fails, "sums": sums,
 	})
 	os.Exit(m.Run())
 }
@@ -327,4 +327,41 @@ func freePort(t *testing.T) string {
 	}
 	defer listener.Close()
 	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
+}
+
+// sums prints the median seconds of a sum of args[0] bytes; rank 0's count.
+func sums(_ context.Context, g *dist.Group, args []string) error {
+	for _, arg := range args {
+		size, err := strconv.Atoi(arg)
+		if err != nil {
+			return err
+		}
+		t := torch.From(torch.CPU, make([]float32, size/4), size/4)
+		var took []float64
+		for range 5 + min(50, 100<<20/size) {
+			if err := g.Barrier(); err != nil {
+				return err
+			}
+			began := time.Now()
+			if err := g.AllReduce(t); err != nil {
+				return err
+			}
+			took = append(took, time.Since(began).Seconds())
+		}
+		slices.Sort(took)
+		fmt.Printf("%d bytes: median %.3g ms, least %.3g ms\n", size, 1000*took[len(took)/2], 1000*took[0])
+	}
+	return nil
+}
+
+// What a sum costs by its size, over the loopback; docs/scaling.md has the numbers.
+func BenchmarkAllReduce(b *testing.B) {
+	for _, n := range []int{2, 4} {
+		b.Run(strconv.Itoa(n)+"-processes", func(b *testing.B) {
+			for b.Loop() {
+				out := disttest.Run(b, n, "sums", "4", "4096", "262144", "1048576", "26214400", "104857600")
+				b.Log("\n" + out[0])
+			}
+		})
+	}
 }

@@ -5,6 +5,9 @@
 
 #include "arf_torch.h"
 
+// Go's build cache sees a change of this file, not one of the shim's header.
+_Static_assert(ARF_TORCH_ABI == 4, "raise the number here with ARF_TORCH_ABI");
+
 // arf_open loads the shared library; NULL and a message in *error on failure.
 const arf_torch_api *arf_open(const char *path, char **error);
 

@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 /* Raised whenever the table or the encoding below changes. */
-#define ARF_TORCH_ABI 3
+#define ARF_TORCH_ABI 4
 
 /* Tags of the word stream that carries arguments and results: a tag word is
  * followed by its payload words. Strings are a byte count and the bytes, padded
