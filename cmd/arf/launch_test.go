@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/goccy/go-yaml"
 )
 
 // output is what a program has printed so far.
@@ -183,5 +185,79 @@ func TestLaunchMistakes(t *testing.T) {
 	c.Env = append(os.Environ(), "WORLD_SIZE=2", "RANK=0", "MASTER_ADDR=127.0.0.1", "MASTER_PORT=29500")
 	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "runs in one process") {
 		t.Errorf("%v, %q", err, out)
+	}
+}
+
+// The Slurm script gives each task the variables that arf reads.
+func TestSlurmScript(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		// Starts 2 tasks on each of 2 machines, as srun would.
+		"path/srun": `#!/bin/bash
+while [[ $1 == --* ]]; do shift; done
+for i in 0 1 2 3; do SLURM_PROCID=$i SLURM_LOCALID=$((i % 2)) SLURM_NTASKS=4 "$@" || exit 1; done`,
+		"path/scontrol": "#!/bin/bash\n[[ $* == 'show hostnames node[3-4]' ]] && echo node3 && echo node4",
+		"bin/arf":       "#!/bin/bash\necho $RANK $WORLD_SIZE $LOCAL_RANK $LOCAL_WORLD_SIZE $MASTER_ADDR $MASTER_PORT $GOMAXPROCS \"$@\"",
+	} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := exec.Command("bash", filepath.Join(repository, "configs/slurm.sbatch"), "my run.yaml", "--quiet")
+	c.Dir = dir
+	c.Env = append(os.Environ(), "PATH="+filepath.Join(dir, "path")+":"+os.Getenv("PATH"), "SLURM_JOB_ID=20003", "SLURM_JOB_NODELIST=node[3-4]",
+		"SLURM_JOB_NUM_NODES=2", "SLURM_CPUS_PER_TASK=8")
+	out, err := c.CombinedOutput()
+	var want strings.Builder
+	for rank := range 4 {
+		fmt.Fprintf(&want, "%d 4 %d 2 node3 20003 8 run my run.yaml --quiet\n", rank, rank%2)
+	}
+	if err != nil || string(out) != want.String() {
+		t.Errorf("%v, the tasks have\n%swant\n%s", err, out, want.String())
+	}
+}
+
+// The PyTorchJob has what the operator looks for, and asks for as many GPUs as processes.
+func TestPyTorchJob(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(repository, "configs/pytorchjob.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	type replica struct {
+		Replicas int
+		Template struct {
+			Spec struct {
+				Containers []struct {
+					Name      string
+					Command   []string
+					Resources struct{ Limits map[string]any }
+				}
+				Volumes []struct{ Name string }
+			}
+		}
+	}
+	var job struct {
+		APIVersion string `yaml:"apiVersion"`
+		Kind       string
+		Spec       struct {
+			PytorchReplicaSpecs map[string]replica `yaml:"pytorchReplicaSpecs"`
+		}
+	}
+	if err := yaml.Unmarshal(data, &job); err != nil {
+		t.Fatal(err)
+	}
+	if job.APIVersion != "kubeflow.org/v1" || job.Kind != "PyTorchJob" {
+		t.Errorf("it is a %s of %s", job.Kind, job.APIVersion)
+	}
+	for kind, replicas := range map[string]int{"Master": 1, "Worker": 3} {
+		r := job.Spec.PytorchReplicaSpecs[kind]
+		if c := r.Template.Spec.Containers; r.Replicas != replicas || len(c) != 1 || c[0].Name != "pytorch" || fmt.Sprint(c[0].Command) != "[arf run my.yaml]" ||
+			fmt.Sprint(c[0].Resources.Limits["nvidia.com/gpu"]) != "1" || len(r.Template.Spec.Volumes) != 2 {
+			t.Errorf("%s: %+v", kind, r)
+		}
 	}
 }
