@@ -21,6 +21,7 @@ import (
 	"arf/captioner"
 	"arf/clip"
 	"arf/dataset"
+	"arf/dist"
 	"arf/imaging"
 	"arf/index"
 	"arf/torch"
@@ -40,7 +41,10 @@ type CaptionOptions struct {
 	DropBoilerplate bool
 	// Hash identifies captioner and data; other ones begin anew. "" has the data
 	// hashed, and takes the captioner for what Name says.
-	Hash     string
+	Hash string
+	// Group is the processes that share the images, each of which calls Caption;
+	// nil = this one alone. Rank 0 writes the file.
+	Group    *dist.Group
 	Progress func(done, total int) // images; may be nil
 	// Planned gets what a metered captioner will cost, before it costs; may be nil.
 	Planned func(captioner.Estimate)
@@ -49,7 +53,8 @@ type CaptionOptions struct {
 
 // Caption writes captions of every image to path, as lines of CaptionRecord,
 // and a CaptionSummary beside. Each batch is on disk before the next begins; an
-// interrupted run, killed or not, goes on after the last whole line. Captions
+// interrupted run, killed or not, goes on after the last whole line; in a group
+// one batch of each process is on disk before the next begin. Captions
 // are scored by a pretrained model. Empty ones are left out and counted.
 func Caption(ctx context.Context, path string, data dataset.Dataset, c captioner.Captioner, model *clip.Model, o CaptionOptions) (*CaptionSummary, error) {
 	w := &captionWriter{path: path, data: data, captioner: c, model: model, o: o}
@@ -80,20 +85,34 @@ func (w *captionWriter) run(ctx context.Context) (*CaptionSummary, error) {
 	if err := os.MkdirAll(filepath.Dir(w.path), 0o755); err != nil {
 		return nil, err
 	}
-	done, err := w.prepare(hash)
-	if err != nil || done != nil {
-		return done, err
+	plan, err := dist.Agree(w.o.Group, func() (plan captionPlan, err error) {
+		if plan.Done, err = w.prepare(hash); err == nil && plan.Done == nil {
+			plan.Next, err = w.resume()
+		}
+		return plan, err
+	})
+	if w.file != nil {
+		defer w.file.Close()
 	}
-	defer w.file.Close()
-	next, err := w.resume()
-	if err != nil {
-		return nil, err
+	if err != nil || plan.Done != nil {
+		return plan.Done, err
 	}
 	start := time.Now()
-	if err := w.captionFrom(ctx, next); err != nil {
+	if err := w.captionFrom(ctx, plan.Next); err != nil {
 		return nil, errors.Join(err, w.account())
 	}
 	seconds := time.Since(start).Seconds()
+	return dist.Agree(w.o.Group, func() (*CaptionSummary, error) { return w.finish(hash, plan.Next, seconds) })
+}
+
+// captionPlan is the summary where all is done, else the first image to caption.
+type captionPlan struct {
+	Done *CaptionSummary
+	Next int
+}
+
+// finish writes the summary; the images from next on took seconds.
+func (w *captionWriter) finish(hash string, next int, seconds float64) (_ *CaptionSummary, err error) {
 	if err := w.file.Close(); err != nil {
 		return nil, err
 	}
@@ -218,18 +237,25 @@ func (w *captionWriter) resume() (next int, err error) {
 }
 
 func (w *captionWriter) captionFrom(ctx context.Context, next int) error {
-	rows := make([]int, 0, w.data.Len()-next)
-	for i := next; i < w.data.Len(); i++ {
-		rows = append(rows, i)
+	left := w.data.Len() - next
+	g := w.o.Group
+	part, parts := g.Rank(), g.Size()
+	// What costs money keeps one account: rank 0 asks for all.
+	m, metered := w.captioner.(captioner.Metered)
+	if metered {
+		part, parts = 0, 1
 	}
-	if len(rows) == 0 {
-		return nil
+	var rows []int
+	if !metered || g.Leads() {
+		var err error
+		if rows, err = dataset.Shard(left, w.o.BatchSize, part, parts); err != nil {
+			return err
+		}
 	}
-	rest, err := dataset.Subset(w.data, rows)
-	if err != nil {
-		return err
+	for i := range rows {
+		rows[i] += next
 	}
-	if m, ok := w.captioner.(captioner.Metered); ok {
+	if metered && len(rows) > 0 {
 		o := w.generate()
 		estimate, err := m.Plan(w.summary.Usage, len(rows)*max(o.N, 1), o)
 		if err != nil {
@@ -239,27 +265,70 @@ func (w *captionWriter) captionFrom(ctx context.Context, next int) error {
 			w.o.Planned(estimate)
 		}
 	}
-	for b, err := range w.batches(ctx, rest) {
+	share, stop, err := w.share(ctx, rows)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	// A round is one batch of each process, in the order of ranks.
+	for round := range ceil(left, w.o.BatchSize*parts) {
+		own, err := share(round)
 		if err != nil {
 			return err
 		}
-		records, err := w.caption(ctx, b, next)
+		all, err := dist.GatherOf(g, own)
 		if err != nil {
-			return fmt.Errorf("images %s to %s: %w", b.captioner.Samples[0].Key, b.captioner.Samples[len(b.captioner.Samples)-1].Key, err)
+			return err
 		}
-		if err := w.write(records); err != nil {
+		if !g.Leads() {
+			continue
+		}
+		if err := w.write(slices.Concat(all...)); err != nil {
 			return err
 		}
 		if w.o.Progress != nil {
-			w.o.Progress(records[len(records)-1].Row+1, w.data.Len())
+			w.o.Progress(min(next+(round+1)*w.o.BatchSize*parts, w.data.Len()), w.data.Len())
 		}
-		b.captioner.Release()
 	}
 	if w.o.Progress != nil {
 		w.o.Progress(w.data.Len(), w.data.Len())
 	}
 	return nil
 }
+
+// share gives a function that captions this process's next batch, of rows in
+// w.data; none where its images are all broken, or it has no more.
+func (w *captionWriter) share(ctx context.Context, rows []int) (next func(round int) ([]CaptionRecord, error), stop func(), err error) {
+	if len(rows) == 0 {
+		return func(int) ([]CaptionRecord, error) { return nil, nil }, func() {}, nil
+	}
+	data, err := dataset.Subset(w.data, rows)
+	if err != nil {
+		return nil, nil, err
+	}
+	pull, stop := iter.Pull2(w.batches(ctx, data))
+	b, failed, ok := pull()
+	return func(round int) ([]CaptionRecord, error) {
+		if ok && failed != nil {
+			if w.o.Group.Size() > 1 && errors.Is(failed, dataset.ErrAllBroken) {
+				return nil, nil // others may have some
+			}
+			return nil, failed
+		}
+		if !ok || b.captioner.Step != round {
+			return nil, nil
+		}
+		records, err := w.caption(ctx, b, rows)
+		if err != nil {
+			return nil, fmt.Errorf("images %s to %s: %w", b.captioner.Samples[0].Key, b.captioner.Samples[len(b.captioner.Samples)-1].Key, err)
+		}
+		b.captioner.Release()
+		b, failed, ok = pull()
+		return records, nil
+	}, stop, nil
+}
+
+func ceil(a, b int) int { return (a + b - 1) / b }
 
 // batch is the same images as the captioner and as CLIP want them.
 type batch struct{ captioner, clip *dataset.Batch }
@@ -314,7 +383,7 @@ func (w *captionWriter) batches(ctx context.Context, data dataset.Dataset) iter.
 	}
 }
 
-func (w *captionWriter) caption(ctx context.Context, b batch, next int) ([]CaptionRecord, error) {
+func (w *captionWriter) caption(ctx context.Context, b batch, rows []int) ([]CaptionRecord, error) {
 	samples := b.captioner.Samples
 	keys := make([]string, len(samples))
 	for i, s := range samples {
@@ -324,7 +393,7 @@ func (w *captionWriter) caption(ctx context.Context, b batch, next int) ([]Capti
 	captions, err := w.captioner.Caption(ctx, captioner.Images{
 		Keys: keys, Pixels: b.captioner.Pixels,
 		File: func(i int) ([]byte, error) {
-			s, err := w.data.Sample(next + b.captioner.Index[i])
+			s, err := w.data.Sample(rows[b.captioner.Index[i]])
 			return s.Image, err
 		},
 	}, o)
@@ -336,7 +405,7 @@ func (w *captionWriter) caption(ctx context.Context, b batch, next int) ([]Capti
 	}
 	records := make([]CaptionRecord, len(samples))
 	for i, s := range samples {
-		records[i] = CaptionRecord{Key: s.Key, Image: s.Key, Class: s.Class, Row: next + b.captioner.Index[i], Captioner: w.o.Name, Prompt: o.Prompt, Seed: o.Seed, Captions: []ScoredCaption{}}
+		records[i] = CaptionRecord{Key: s.Key, Image: s.Key, Class: s.Class, Row: rows[b.captioner.Index[i]], Captioner: w.o.Name, Prompt: o.Prompt, Seed: o.Seed, Captions: []ScoredCaption{}}
 		if err := records[i].take(captions[i], w.o.DropBoilerplate); err != nil {
 			return nil, err
 		}
@@ -425,6 +494,9 @@ func (w *captionWriter) score(ctx context.Context, b *dataset.Batch, records []C
 
 // write puts records on disk before it returns.
 func (w *captionWriter) write(records []CaptionRecord) error {
+	if len(records) == 0 {
+		return nil
+	}
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)

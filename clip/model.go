@@ -165,7 +165,7 @@ func (m *Model) Logits(a, b *torch.Tensor) *torch.Tensor {
 // (bool, or nil) marks pairs that count neither as match nor as negative.
 func (m *Model) ContrastiveLoss(images, texts, target, excluded *torch.Tensor) *torch.Tensor {
 	if m.Config.SigLIP {
-		return m.sigmoidLoss(images, texts, target, excluded)
+		return m.sigmoidLoss(images, texts, 0, target, excluded)
 	}
 	logits := m.Logits(images, texts)
 	if excluded != nil {

@@ -55,13 +55,14 @@ func (h *MAPHead) Forward(tokens *torch.Tensor) *torch.Tensor {
 // sigmoidLoss is the mean over images of -Σ log σ(±logits) over the texts, +
 // for pairs that match and - for others (Zhai et al. 2023, Sigmoid loss for
 // language image pre-training, eq. 1). Where target isn't 0, pairs match; each
-// of several matches counts whole. Those in excluded don't count.
-func (m *Model) sigmoidLoss(images, texts, target, excluded *torch.Tensor) *torch.Tensor {
+// of several matches counts whole. Those in excluded don't count. images [b, D]
+// are those of texts [B, D] from first on.
+func (m *Model) sigmoidLoss(images, texts *torch.Tensor, first int, target, excluded *torch.Tensor) *torch.Tensor {
 	logits := m.Logits(images, texts)
 	n := logits.Dim(0)
 	var match *torch.Tensor
 	if target == nil {
-		match = torch.Eye(images.Device(), n)
+		match = torch.Eye(images.Device(), texts.Dim(0)).Narrow(0, first, n)
 	} else {
 		match = target.EqScalar(0).Not().Cast(torch.Float32)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -35,6 +36,11 @@ type Options struct {
 	// StartStep is the first step (batch number over all epochs) to give, for
 	// going on with a run. Nothing of the steps before is read.
 	StartStep int
+	// Part of Parts is this process's share of every batch: the parts follow each
+	// other in the batch's order and differ in size by at most one. BatchSize stays
+	// that of all parts together. Parts 0 is 1. A part of which nothing can be read
+	// is given as an empty batch, as the others may have some.
+	Part, Parts int
 	// Workers decode in parallel; 0 is one a CPU.
 	Workers int
 	// Prefetch is how many batches are made ahead; 0 is 2.
@@ -98,6 +104,8 @@ func NewLoader(d Dataset, o Options) (*Loader, error) {
 		err = fmt.Errorf("batch size %d: must be at least 1", o.BatchSize)
 	case o.DropLast && o.BatchSize > epochOf(d, o):
 		err = fmt.Errorf("batch size %d is more than the %d samples of an epoch, and incomplete batches are dropped", o.BatchSize, epochOf(d, o))
+	case o.Part < 0 || o.Part >= max(1, o.Parts):
+		err = fmt.Errorf("part %d of %d", o.Part, o.Parts)
 	case o.Workers < 0 || o.Prefetch < 0 || o.StartStep < 0 || o.Epochs < 0 || o.CacheBytes < 0:
 		err = errors.New("workers, prefetch, start step, epochs and cache bytes can't be negative")
 	default:
@@ -147,6 +155,13 @@ func (l *Loader) Broken() Problems {
 	return Problems{Count: l.problems.Count, First: slices.Clone(l.problems.First)}
 }
 
+// BrokenNumbers gives the numbers of the samples that were skipped so far.
+func (l *Loader) BrokenNumbers() []int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Sorted(maps.Keys(l.broken))
+}
+
 // pending is a batch in the making.
 type pending struct {
 	batch  *Batch
@@ -194,7 +209,7 @@ func (l *Loader) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 				break
 			}
 			b := l.finish(p)
-			if len(b.Samples) == 0 {
+			if len(b.Samples) == 0 && l.o.Parts < 2 {
 				if empty++; empty == l.StepsPerEpoch() {
 					yield(nil, l.allBroken())
 					return
@@ -230,7 +245,11 @@ func (l *Loader) dispatch(ctx context.Context, ordered chan<- *pending, chunks c
 			order, orderOf = l.order(epoch), epoch
 		}
 		from := step % steps * l.o.BatchSize
-		index := slices.Clone(order[from:min(from+l.o.BatchSize, len(order))])
+		index := order[from:min(from+l.o.BatchSize, len(order))]
+		if n := len(index); l.o.Parts > 1 {
+			index = index[n*l.o.Part/l.o.Parts : n*(l.o.Part+1)/l.o.Parts]
+		}
+		index = slices.Clone(index)
 		p := &pending{
 			batch: &Batch{
 				Pixels: l.pixels(len(index)), Samples: make([]Sample, len(index)), Index: index,
@@ -240,6 +259,9 @@ func (l *Loader) dispatch(ctx context.Context, ordered chan<- *pending, chunks c
 			done:   make(chan struct{}),
 		}
 		p.todo.Store(int32((len(index) + chunkSize - 1) / chunkSize))
+		if len(index) == 0 {
+			close(p.done)
+		}
 		select {
 		case ordered <- p:
 		case <-ctx.Done():

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"slices"
 )
 
 // maxDraws bounds the samples of one epoch.
@@ -123,52 +122,4 @@ func shuffled(d Dataset, seed, epoch uint64) []int {
 	}
 	rng.Shuffle(len(numbers), func(i, j int) { numbers[i], numbers[j] = numbers[j], numbers[i] })
 	return numbers
-}
-
-// Shard is the part of d that falls to one of several processes, 0 ≤ rank <
-// world: every world-th sample, so that sorted classes keep their shares. The
-// shards have every sample once; their lengths differ by at most one, for a
-// [Mix] by one a part.
-func Shard(d Dataset, rank, world int) (Dataset, error) {
-	if world < 1 || rank < 0 || rank >= world {
-		return nil, fmt.Errorf("shard %d of %d: want 0 ≤ shard < number of shards", rank, world)
-	}
-	switch d := d.(type) {
-	case withText:
-		part, err := Shard(d.Dataset, rank, world)
-		return withText{part}, err
-	case mixture:
-		m := mixture{concat: concat{classes: d.classes}, weights: slices.Clone(d.weights)}
-		for _, p := range d.parts {
-			part, err := Shard(p, rank, world)
-			if err != nil {
-				return nil, err
-			}
-			m.parts = append(m.parts, part)
-			m.ends = append(m.ends, m.concat.Len()+part.Len())
-		}
-		return m, nil
-	}
-	return shardOf{d, rank, world}, nil
-}
-
-type shardOf struct {
-	Dataset
-	rank, world int
-}
-
-func (s shardOf) Len() int { return max(0, (s.Dataset.Len()-s.rank+s.world-1)/s.world) }
-
-func (s shardOf) Sample(i int) (Sample, error)   { return s.Dataset.Sample(s.rank + i*s.world) }
-func (s shardOf) describe(i int) (Sample, error) { return Describe(s.Dataset, s.rank+i*s.world) }
-
-func (s shardOf) Classes() []string   { return Classes(s.Dataset) }
-func (s shardOf) Templates() []string { return Templates(s.Dataset) }
-
-// Problems are counted by the first shard only.
-func (s shardOf) Problems() Problems {
-	if s.rank > 0 {
-		return Problems{}
-	}
-	return ProblemsOf(s.Dataset)
 }

@@ -119,48 +119,32 @@ func TestMixErrors(t *testing.T) {
 	}
 }
 
+// Each process has whole batches of the whole, and together they have all.
 func TestShard(t *testing.T) {
-	a, b := pairsTable(t, "a", 4), pairsTable(t, "b", 11)
-	for name, d := range map[string]Dataset{
-		"table": open(t, Source{Path: b}),
-		"mix":   open(t, Source{Path: a + "::" + b, Weights: []float64{1, 2}, RequireText: true}),
-	} {
-		for world := 1; world <= 13; world++ {
-			var all []string
-			lengths := map[int]bool{}
-			for rank := range world {
-				part, err := Shard(d, rank, world)
+	for _, n := range []int{0, 1, 7, 24, 25} {
+		for parts := 1; parts <= 5; parts++ {
+			batch := map[int]int{} // by sample
+			for part := range parts {
+				numbers, err := Shard(n, 4, part, parts)
 				if err != nil {
 					t.Fatal(err)
 				}
-				lengths[part.Len()] = true
-				for i := range part.Len() {
-					s, err := part.Sample(i)
-					if err != nil || s.Image == nil {
-						t.Fatal(s, err)
+				for i, number := range numbers {
+					if _, twice := batch[number]; twice || number/4%parts != part || number%4 != i%4 {
+						t.Errorf("%d samples, part %d of %d: %v", n, part, parts, numbers)
 					}
-					if described, err := Describe(part, i); err != nil || described.Key != s.Key {
-						t.Fatal(described, err)
-					}
-					all = append(all, s.Key)
-				}
-				if name == "mix" && epochLen(part) < part.Len() {
-					t.Errorf("shard %d of %d draws %d of %d", rank, world, epochLen(part), part.Len())
+					batch[number] = i / 4
 				}
 			}
-			slices.Sort(all)
-			if len(all) != d.Len() || len(slices.Compact(all)) != d.Len() {
-				t.Errorf("%s in %d: %d different of %d, want %d", name, world, len(slices.Compact(all)), len(all), d.Len())
-			}
-			if most := map[string]int{"table": 2, "mix": 3}[name]; len(lengths) > most {
-				t.Errorf("%s in %d: lengths %v", name, world, lengths)
+			if len(batch) != n {
+				t.Errorf("%d parts have %d of %d samples", parts, len(batch), n)
 			}
 		}
 	}
-	d := open(t, Source{Path: a})
-	for _, c := range [][2]int{{0, 0}, {-1, 2}, {2, 2}} {
-		_, err := Shard(d, c[0], c[1])
-		wantError(t, fmt.Sprint(c), err, fmt.Sprintf("shard %d of %d", c[0], c[1]))
+	for _, c := range [][3]int{{0, 0, 1}, {4, -1, 2}, {4, 2, 2}, {4, 0, 0}} {
+		if _, err := Shard(9, c[0], c[1], c[2]); err == nil {
+			t.Errorf("%v is no error", c)
+		}
 	}
 }
 

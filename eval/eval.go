@@ -19,6 +19,7 @@ import (
 
 	"arf/clip"
 	"arf/dataset"
+	"arf/dist"
 	"arf/imaging"
 	"arf/torch"
 )
@@ -33,6 +34,9 @@ type Options struct {
 	// CacheBytes bounds the memory that each dataset's decoded images may take
 	// between models; 0 keeps none.
 	CacheBytes int64
+	// Group is the processes that share the images, each of which calls Evaluate
+	// and has the results of all; nil = this one alone.
+	Group *dist.Group
 	// Head classifies the suites whose classes it has all; the others, and all
 	// when it is nil, have a zero-shot head. It is for Evaluate only; an
 	// Evaluator's method takes it with the model.
@@ -72,7 +76,8 @@ type pass struct {
 	suites []*suite
 	broken int // that couldn't be described
 
-	loader     *dataset.Loader
+	loader     *dataset.Loader // of this process's share; nil where that is empty
+	numbers    []int           // of its images, in data
 	preprocess imaging.Preprocess
 }
 
@@ -285,19 +290,51 @@ func (e *Evaluator) begin(ctx context.Context, texts *classFeatures, s *suite, h
 
 // read encodes the images of a dataset once, for all its suites.
 func (e *Evaluator) read(ctx context.Context, model *clip.Model, p *pass, runs map[*suite]*run, progress func(n int)) error {
-	if p.loader == nil || p.preprocess != model.Preprocess {
-		loader, err := dataset.NewLoader(p.data, dataset.Options{
-			BatchSize: e.o.BatchSize, Preprocess: model.Preprocess, Border: p.border, Epochs: 1,
-			Workers: e.o.Workers, CacheBytes: e.o.CacheBytes, Log: e.o.Log,
-		})
+	if err := e.open(p, model.Preprocess); err != nil {
+		return err
+	}
+	if len(p.numbers) > 0 {
+		if err := e.readShare(ctx, model, p, runs, progress); err != nil {
+			return err
+		}
+	}
+	if err := e.join(p, runs); err != nil {
+		return err
+	}
+	progress(p.data.Len())
+	return nil
+}
+
+// open makes the loader of this process's share of a pass.
+func (e *Evaluator) open(p *pass, pre imaging.Preprocess) (err error) {
+	if p.numbers != nil && p.preprocess == pre {
+		return nil
+	}
+	p.preprocess = pre
+	if p.numbers, err = dataset.Shard(p.data.Len(), e.o.BatchSize, e.o.Group.Rank(), e.o.Group.Size()); err != nil || len(p.numbers) == 0 {
+		return err
+	}
+	share, err := dataset.Subset(p.data, p.numbers)
+	if err != nil {
+		return err
+	}
+	p.loader, err = dataset.NewLoader(share, dataset.Options{
+		BatchSize: e.o.BatchSize, Preprocess: pre, Border: p.border, Epochs: 1,
+		Workers: e.o.Workers, CacheBytes: e.o.CacheBytes, Log: e.o.Log,
+	})
+	return err
+}
+
+func (e *Evaluator) readShare(ctx context.Context, model *clip.Model, p *pass, runs map[*suite]*run, progress func(n int)) error {
+	for batch, err := range p.loader.Batches(ctx) {
+		if errors.Is(err, dataset.ErrAllBroken) && e.o.Group.Size() > 1 {
+			return nil // others may have some
+		}
 		if err != nil {
 			return err
 		}
-		p.loader, p.preprocess = loader, model.Preprocess
-	}
-	for batch, err := range p.loader.Batches(ctx) {
-		if err != nil {
-			return err
+		for i, n := range batch.Index {
+			batch.Index[i] = p.numbers[n]
 		}
 		features, err := model.ImageFeatures(ctx, batch.Pixels, len(batch.Samples), e.o.Precision)
 		if errors.Is(err, clip.ErrNotFinite) {
@@ -314,10 +351,34 @@ func (e *Evaluator) read(ctx context.Context, model *clip.Model, p *pass, runs m
 		progress(batch.Index[len(batch.Index)-1] + 1)
 		batch.Release()
 	}
-	for _, s := range p.suites {
-		runs[s].broken = p.broken + p.loader.Broken().Count
+	return nil
+}
+
+// join adds up what the processes counted.
+func (e *Evaluator) join(p *pass, runs map[*suite]*run) error {
+	type counted struct {
+		Broken  int
+		Tallies []counts
 	}
-	progress(p.data.Len())
+	var own counted
+	if p.loader != nil {
+		own.Broken = p.loader.Broken().Count
+	}
+	for _, s := range p.suites {
+		own.Tallies = append(own.Tallies, runs[s].tally.counts())
+	}
+	all, err := dist.GatherOf(e.o.Group, own)
+	if err != nil {
+		return err
+	}
+	for i, s := range p.suites {
+		runs[s].broken = p.broken
+		runs[s].tally = newTally(len(s.classes))
+		for _, c := range all {
+			runs[s].broken += c.Broken
+			runs[s].tally.join(c.Tallies[i])
+		}
+	}
 	return nil
 }
 

@@ -20,6 +20,9 @@ type Batch struct {
 	Prompts   []int64 // [B]
 	Captions  []int64 // [B]
 	PairTexts []int64 // [P]
+
+	drawn  int   // pairs that the images drew, whether or not they could be read
+	unread error // why the first that couldn't could not
 }
 
 // texts numbers the different texts of a step. Texts are the same when their

@@ -1,6 +1,7 @@
 package finetune
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 
 	"arf/clip"
 	"arf/dataset"
+	"arf/dist"
 	"arf/imaging"
 )
 
@@ -20,6 +22,7 @@ import (
 type feed struct {
 	data       *prepared
 	needs      Needs
+	group      *dist.Group
 	seed       uint64
 	workers    int
 	preprocess imaging.Preprocess
@@ -49,7 +52,7 @@ type feed struct {
 // an epoch.
 func newFeed(m *clip.Model, d *prepared, needs Needs, o Options) (*feed, error) {
 	f := &feed{
-		data: d, needs: needs, seed: o.Seed, workers: o.Workers, preprocess: m.Preprocess, augment: o.Augment,
+		data: d, needs: needs, group: o.Group, seed: o.Seed, workers: o.Workers, preprocess: m.Preprocess, augment: o.Augment,
 		draw: newDrawer(o.Seed), brokenRow: map[int]bool{},
 		truncated: newTruncation(m.Tokenizer),
 		options: dataset.Options{
@@ -61,6 +64,11 @@ func newFeed(m *clip.Model, d *prepared, needs Needs, o Options) (*feed, error) 
 		f.workers = runtime.GOMAXPROCS(0)
 	}
 	f.texts = texts{tokenizer: m.Tokenizer, truncated: f.truncated, number: map[string]int64{}}
+	if n := o.Group.Size(); n > 1 {
+		if f.options.Part, f.options.Parts = o.Group.Rank(), n; f.options.BatchSize < n {
+			return nil, fmt.Errorf("a batch of %d images for %d processes; raise train.batch_size, or start fewer", f.options.BatchSize, n)
+		}
+	}
 	var err error
 	if f.loader, err = dataset.NewLoader(d.Finetune, f.options); err != nil {
 		return nil, err
@@ -161,9 +169,11 @@ func (f *feed) batch(ctx context.Context, loaded *dataset.Batch, step int) (*Bat
 			b.Captions = append(b.Captions, f.texts.add(f.draw.caption(f.data, step, sample)))
 		}
 	}
+	b.drawn = len(pairs)
 	for i := range pairs {
 		p := &pairs[i]
 		if p.err != nil {
+			b.unread = cmp.Or(b.unread, p.err)
 			continue
 		}
 		k := len(b.Rows)
@@ -173,7 +183,7 @@ func (f *feed) batch(ctx context.Context, loaded *dataset.Batch, step int) (*Bat
 		b.Rows = append(b.Rows, int64(p.row))
 		b.PairTexts = append(b.PairTexts, f.texts.add(f.draw.wording(p.texts, step, p.sample)))
 	}
-	if len(pairs) > 0 && len(b.Rows) == 0 {
+	if len(pairs) > 0 && len(b.Rows) == 0 && f.options.Parts < 2 { // else the others may have some
 		return nil, fmt.Errorf("step %d: none of its %d pairs could be read from the pool: %w", step+1, len(pairs), pairs[0].err)
 	}
 	b.Pixels = b.Pixels[:(n+len(b.Rows))*size]
@@ -270,14 +280,14 @@ func (f *feed) readRow(p *drawnPair, rng *rand.Rand) error {
 	if err != nil {
 		err = fmt.Errorf("pair %d of the pool (%s): %w", p.row, s.Key, err)
 		if !dataset.Gone(err) {
-			f.report(p.row, err)
+			f.broke(p.row, err)
 		}
 	}
 	return err
 }
 
-// report counts a broken pair once and logs the first ones.
-func (f *feed) report(row int, err error) {
+// broke counts a broken pair once and logs the first ones.
+func (f *feed) broke(row int, err error) {
 	const kept = 20
 	f.mu.Lock()
 	defer f.mu.Unlock()

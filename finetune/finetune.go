@@ -23,6 +23,7 @@ package finetune
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -50,7 +51,8 @@ type Result struct {
 
 // Run trains model on data and leaves the finetuned weights in it. It works in
 // o.Dir as train.Run does: metrics.jsonl, checkpoints/, exact resume. When ctx
-// ends it saves, and the error wraps ctx's. Method zeroshot returns at once.
+// ends it saves, and the error wraps ctx's. Method zeroshot returns at once. In
+// a group of processes each calls it, and each has the weights in the end.
 func Run(ctx context.Context, model *clip.Model, data Data, o Options) (result *Result, err error) {
 	defer torch.Catch(&err)
 	if err := torch.Load(); err != nil {
@@ -66,6 +68,12 @@ func Run(ctx context.Context, model *clip.Model, data Data, o Options) (result *
 	t, err := newTask(model, data, o)
 	if err != nil {
 		return nil, fmt.Errorf("finetune: %w", err)
+	}
+	if o.Group.Size() > 1 && o.MicroBatch > 0 {
+		return nil, errors.New("finetune: train.micro_batch works in one process only; set it to 0, as each process has its share of the batch already")
+	}
+	if o.Group.Size() > 1 && o.TrainBatchNorm && model.ResNet != nil {
+		return nil, errors.New("finetune: BatchNorm's statistics can't be trained on several processes, each of which sees a part of the batch; set train.freeze_batch_norm: true, or use one process")
 	}
 	model.To(o.Device)
 	model.SetTraining(o.TrainBatchNorm)
@@ -94,7 +102,7 @@ func Run(ctx context.Context, model *clip.Model, data Data, o Options) (result *
 		StepsPerEpoch: t.feed.perEpoch,
 		Beta1:         o.Beta1, Beta2: o.Beta2, Eps: o.Eps, WeightDecay: o.WeightDecay, GradClip: o.GradClip,
 		CheckpointEvery: o.checkpointEvery(t.feed.perEpoch), KeepCheckpoints: o.KeepCheckpoints,
-		StopAfter: o.StopAfter, Hash: o.hash(t.data), Device: o.Device, Profile: o.Profile,
+		StopAfter: o.StopAfter, Hash: o.hash(t.data), Device: o.Device, Group: o.Group, Profile: o.Profile,
 		Progress: func(m train.Metrics) {
 			result.Last = m
 			if m.Skipped {
@@ -115,6 +123,5 @@ func Run(ctx context.Context, model *clip.Model, data Data, o Options) (result *
 	if t.head != nil {
 		result.Head = t.head.head(model, t.data.classes)
 	}
-	result.Broken, result.BrokenPairs, result.Truncated = t.feed.loader.Broken(), t.feed.broken, len(t.feed.truncated.seen)
-	return result, nil
+	return result, t.feed.report(result)
 }

@@ -16,6 +16,7 @@ import (
 	"arf/clip"
 	"arf/dataset"
 	"arf/imaging"
+	"arf/internal/disttest"
 	"arf/nn"
 	"arf/text"
 	"arf/torch"
@@ -27,6 +28,7 @@ func TestMain(m *testing.M) {
 	// The models are too small for threads, which on a busy machine cost more
 	// than they bring.
 	torch.SetThreads(1)
+	disttest.Main(map[string]disttest.Worker{"train": trainCases, "until stopped": trainUntilStopped, "misfits": trainMisfits})
 	goleak.VerifyTestMain(m)
 }
 

@@ -26,10 +26,10 @@ func (n Negatives) check() error {
 	return fmt.Errorf("negatives %q is not known; known are %s, %s, %s", n, Diag, Mask, Soft)
 }
 
-// matrices gives ContrastiveLoss's target and excluded, [B, B] or nil, for B
-// pairs. Each of groups has a number for each pair; pairs with equal numbers
-// in any of them match.
-func (n Negatives) matrices(d torch.Device, groups ...[]int64) (target, excluded *torch.Tensor) {
+// matrices gives ContrastiveLoss's target and excluded, [rows, B] or nil, of B
+// pairs the rows from first on. Each of groups has a number for each pair; pairs
+// with equal numbers in any of them match.
+func (n Negatives) matrices(d torch.Device, first, rows int, groups ...[]int64) (target, excluded *torch.Tensor) {
 	if n == Diag {
 		return nil, nil
 	}
@@ -37,7 +37,7 @@ func (n Negatives) matrices(d torch.Device, groups ...[]int64) (target, excluded
 	var count *torch.Tensor
 	for _, g := range groups {
 		column := torch.From(d, g, b)
-		equal := column.Reshape(b, 1).Eq(column.Reshape(1, b)).Cast(torch.Float32)
+		equal := column.Narrow(0, first, rows).Reshape(rows, 1).Eq(column.Reshape(1, b)).Cast(torch.Float32)
 		if count == nil {
 			count = equal
 		} else {
@@ -46,7 +46,7 @@ func (n Negatives) matrices(d torch.Device, groups ...[]int64) (target, excluded
 	}
 	same := count.EqScalar(0).Not().Cast(torch.Float32)
 	if n == Mask {
-		return nil, same.Sub(torch.Eye(d, b)).EqScalar(1)
+		return nil, same.Sub(torch.Eye(d, b).Narrow(0, first, rows)).EqScalar(1)
 	}
 	// The relation is symmetric, so the rows are right for both directions.
 	return same.Div(same.SumDim(1, true)), nil

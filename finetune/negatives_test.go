@@ -12,10 +12,10 @@ func TestMatricesOfFourPairs(t *testing.T) {
 	texts := []int64{0, 1, 0, 2}   // pairs 0 and 2 have one text
 	classes := []int64{5, 5, 6, 7} // pairs 0 and 1 have one class
 	torch.Scope(func() {
-		if target, excluded := Diag.matrices(torch.CPU, texts, classes); target != nil || excluded != nil {
+		if target, excluded := Diag.matrices(torch.CPU, 0, 4, texts, classes); target != nil || excluded != nil {
 			t.Error("diag changes the loss")
 		}
-		target, excluded := Mask.matrices(torch.CPU, texts, classes)
+		target, excluded := Mask.matrices(torch.CPU, 0, 4, texts, classes)
 		if target != nil {
 			t.Error("mask changes the target")
 		}
@@ -23,7 +23,7 @@ func TestMatricesOfFourPairs(t *testing.T) {
 			t.Errorf("excluded is %v", excluded.DType())
 		}
 		wantMatrix(t, "excluded", excluded.Cast(torch.Float32), [][]float64{{0, 1, 1, 0}, {1, 0, 0, 0}, {1, 0, 0, 0}, {0, 0, 0, 0}})
-		target, excluded = Soft.matrices(torch.CPU, texts, classes)
+		target, excluded = Soft.matrices(torch.CPU, 0, 4, texts, classes)
 		if excluded != nil {
 			t.Error("soft excludes")
 		}
@@ -69,8 +69,11 @@ func TestLossOfThreePairsByHand(t *testing.T) {
 		Soft: (2*(lse(1, 0, 0)-0.5) + row) / 3,
 	} {
 		torch.Scope(func() {
-			f := &Features{Model: &clip.Model{LogitScale: torch.Full(torch.CPU, 0)}, Negatives: negatives, Texts: torch.Eye(torch.CPU, 3)}
-			got := f.contrastive(torch.Eye(torch.CPU, 3), []int64{0, 1, 2}, []int64{4, 4, 9}).Item()
+			f := &Features{
+				Model: &clip.Model{LogitScale: torch.Full(torch.CPU, 0)}, Negatives: negatives, Texts: torch.Eye(torch.CPU, 3),
+				Images: torch.Eye(torch.CPU, 3), Batch: &Batch{Prompts: []int64{0, 1, 2}, Labels: []int64{4, 4, 9}},
+			}
+			got := f.contrastive(ofPrompts).Item()
 			if math.Abs(got-want) > 1e-6 {
 				t.Errorf("%s: %.7f, want %.7f", negatives, got, want)
 			}
@@ -83,9 +86,11 @@ func TestLossOfThreePairsByHand(t *testing.T) {
 func TestEqualTextsAreNoNegativesUnderMask(t *testing.T) {
 	for negatives, want := range map[Negatives]float64{Diag: math.Ln2, Mask: 0, Soft: math.Ln2} {
 		torch.Scope(func() {
-			f := &Features{Model: &clip.Model{LogitScale: torch.Full(torch.CPU, 0)}, Negatives: negatives, Texts: torch.Eye(torch.CPU, 2)}
-			images := torch.From(torch.CPU, []float32{1, 0, 1, 0}, 2, 2)
-			if got := f.contrastive(images, []int64{0, 0}, []int64{3, 8}).Item(); math.Abs(got-want) > 1e-6 {
+			f := &Features{
+				Model: &clip.Model{LogitScale: torch.Full(torch.CPU, 0)}, Negatives: negatives, Texts: torch.Eye(torch.CPU, 2),
+				Images: torch.From(torch.CPU, []float32{1, 0, 1, 0}, 2, 2), Batch: &Batch{Prompts: []int64{0, 0}, Labels: []int64{3, 8}},
+			}
+			if got := f.contrastive(ofPrompts).Item(); math.Abs(got-want) > 1e-6 {
 				t.Errorf("%s: %.7f, want %.7f", negatives, got, want)
 			}
 		})

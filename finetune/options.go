@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"arf/config"
+	"arf/dist"
 	"arf/imaging"
 	"arf/profile"
 	"arf/torch"
@@ -50,6 +51,10 @@ type Options struct {
 	Precision torch.DType  // of the towers' products: Float32 (also 0) or BFloat16; the loss is in Float32
 	Device    torch.Device // where to train; the model is moved there
 	Seed      uint64
+	// Group is the processes that train together, each on its share of every
+	// batch; nil = this one alone. The weights don't depend on their number, but
+	// for rounding. All must be given the same model, data and options.
+	Group *dist.Group
 
 	CheckpointEvery int   // steps; 0 = at each epoch's end; negative = only at the run's end and when it's stopped
 	KeepCheckpoints int   // 0 = 2

@@ -109,6 +109,9 @@ func (t *task) Step(int) (train.Loss, error) {
 		return train.Loss{}, err
 	}
 	t.last = b
+	if t.o.Group != nil {
+		return t.share(b)
+	}
 	if !t.planned && !t.o.Device.IsCUDA() {
 		p := t.measure(b, t.resumed)
 		if free := availableMemory(); free > 0 {
@@ -120,17 +123,38 @@ func (t *task) Step(int) (train.Loss, error) {
 	return t.loss(b), nil
 }
 
-// loss is L = Σ λ·L_term of a batch (ARF §3). Each tower runs once.
+// share is this process's part of the loss of all processes' batches.
+func (t *task) share(b *Batch) (loss train.Loss, err error) {
+	f := t.encode(b)
+	if f.global, err = newGlobal(t.o.Group, b); err != nil {
+		return loss, err
+	}
+	if t.head == nil {
+		if err := f.global.gather(f); err != nil {
+			return loss, err
+		}
+	}
+	return t.lossOf(f), nil
+}
+
+// loss is L = Σ λ·L_term of a batch (ARF §3).
 func (t *task) loss(b *Batch) train.Loss {
 	if t.o.MicroBatch > 0 {
 		return t.cached(b)
 	}
-	images := t.images(b, 0, len(b.Samples)+len(b.Rows))
-	var texts *torch.Tensor
+	return t.lossOf(t.encode(b))
+}
+
+// encode runs each tower once. A process's share of a step may have no images.
+func (t *task) encode(b *Batch) *Features {
+	var images, texts *torch.Tensor
+	if n := len(b.Samples) + len(b.Rows); n > 0 {
+		images = t.images(b, 0, n)
+	}
 	if len(b.Tokens) > 0 {
 		texts = t.texts(b, 0, len(b.Tokens))
 	}
-	return t.lossOf(t.features(b, images, texts))
+	return t.features(b, images, texts)
 }
 
 // images encodes some of the batch's images, the finetune ones and behind them
@@ -180,6 +204,10 @@ func (t *task) lossOf(f *Features) train.Loss {
 		} else {
 			loss.Total = loss.Total.Add(value)
 		}
+	}
+	if f.global != nil && f.global.unused != nil {
+		// Every process takes part in the backward collective, whatever its terms.
+		loss.Total = loss.Total.Add(f.global.unused)
 	}
 	return loss
 }

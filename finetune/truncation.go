@@ -1,7 +1,7 @@
 package finetune
 
 import (
-	"hash/maphash"
+	"hash/fnv"
 	"log/slog"
 	"strings"
 
@@ -12,12 +12,11 @@ import (
 // at the first. The tokenizer cuts them before the end-of-text token.
 type truncation struct {
 	tokenizer text.Tokenizer
-	hash      maphash.Seed
 	seen      map[uint64]bool // hashes, as a pool may have millions
 }
 
 func newTruncation(t text.Tokenizer) *truncation {
-	return &truncation{tokenizer: t, hash: maphash.MakeSeed(), seen: map[uint64]bool{}}
+	return &truncation{tokenizer: t, seen: map[uint64]bool{}}
 }
 
 // look is given a text and the number of its tokens after cutting.
@@ -25,7 +24,9 @@ func (t *truncation) look(s string, tokens int) {
 	if tokens < t.tokenizer.ContextLength() {
 		return
 	}
-	key := maphash.String(t.hash, s)
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s))
+	key := h.Sum64()
 	if t.seen[key] || !t.longer(s) {
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"arf/dataset"
+	"arf/dist"
 	"arf/imaging"
 )
 
@@ -36,6 +37,9 @@ type EmbedOptions struct {
 	Texts bool
 	// DataHash identifies the data; "" has Fingerprint compute it.
 	DataHash string
+	// Group is the processes that share the work, each of which calls Embed with
+	// the same folder; nil = this one alone. Shards go to them in turn.
+	Group    *dist.Group
 	Progress func(done, total int) // samples; may be nil
 }
 
@@ -60,53 +64,87 @@ func embed(ctx context.Context, dir string, data dataset.Dataset, encoder Encode
 	if o.ShardRows < 0 || o.BatchSize < 0 {
 		return nil, errors.New("shard rows and batch size can't be negative")
 	}
-	old, err := readManifest(dir)
-	if err != nil {
-		return nil, err
-	}
+	var err error
 	m := Manifest{Data: o.DataHash, Samples: data.Len(), ShardRows: o.ShardRows, Dim: encoder.Dim(), Texts: o.Texts}
 	if m.Model, err = encoder.Hash(); err != nil {
 		return nil, err
 	}
 	if m.Data == "" {
-		if m.Data, err = Fingerprint(ctx, data); err != nil {
+		m.Data, err = dist.Agree(o.Group, func() (string, error) { return Fingerprint(ctx, data) })
+		if err != nil {
 			return nil, err
 		}
 	}
 	m.Hash = fmt.Sprintf("%s %s %d %d %v", m.Model, m.Data, m.Samples, m.ShardRows, m.Texts)
 	w := &writer{dir: dir, data: data, encoder: encoder, o: o, shards: max(1, ceil(data.Len(), o.ShardRows))}
-	if old.Hash != m.Hash {
-		if err := clearStore(dir); err != nil {
-			return nil, err
-		}
-	} else if old.Complete {
-		if store, err := Open(dir); err == nil {
-			return store, nil // else a file was damaged or removed
-		}
-	}
-	if err := writeManifest(dir, m); err != nil {
-		return nil, err
-	}
-	broken, err := w.run(ctx)
+	plan, err := dist.Agree(o.Group, func() (plan, error) { return w.prepare(m) })
 	if err != nil {
 		return nil, err
+	}
+	if !plan.Complete {
+		broken, err := w.run(ctx, plan.Missing)
+		if err != nil {
+			return nil, err
+		}
+		all, err := dist.GatherOf(o.Group, broken)
+		if err != nil {
+			return nil, err
+		}
+		if err := o.Group.Lead(func() error { return w.complete(m, all) }); err != nil {
+			return nil, err
+		}
+	}
+	return Open(dir)
+}
+
+// plan is what is to be done.
+type plan struct {
+	Complete bool
+	Missing  []int // shards
+}
+
+// prepare makes the folder ready and finds what is missing in it.
+func (w *writer) prepare(m Manifest) (p plan, err error) {
+	old, err := readManifest(w.dir)
+	if err != nil {
+		return p, err
+	}
+	if old.Hash != m.Hash {
+		if err := clearStore(w.dir); err != nil {
+			return p, err
+		}
+	} else if old.Complete {
+		if _, err := Open(w.dir); err == nil {
+			return plan{Complete: true}, nil // else a file was damaged or removed
+		}
+	}
+	for shard := range w.shards {
+		if w.data.Len() > 0 && !w.has(shard) {
+			p.Missing = append(p.Missing, shard)
+		}
+	}
+	return p, writeManifest(w.dir, m)
+}
+
+// complete writes the manifest of all shards; found are the processes' broken samples.
+func (w *writer) complete(m Manifest, found []dataset.Problems) error {
+	var broken dataset.Problems
+	for _, b := range found {
+		broken.Join(b)
 	}
 	for i := range w.shards {
 		rows, err := countRows(w.path("metadata", i, ".parquet"))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		m.Rows += rows
 	}
 	if m.Rows == 0 && m.Samples > 0 {
 		// Not kept, so that the next call says again what is wrong.
-		return nil, errors.Join(fmt.Errorf("%w: %s", dataset.ErrAllBroken, strings.Join(broken.First, "; ")), clearStore(dir))
+		return errors.Join(fmt.Errorf("%w: %s", dataset.ErrAllBroken, strings.Join(broken.First, "; ")), clearStore(w.dir))
 	}
 	m.Complete, m.Skipped, m.Broken = true, m.Samples-m.Rows, broken.First
-	if err := writeManifest(dir, m); err != nil {
-		return nil, err
-	}
-	return Open(dir)
+	return writeManifest(w.dir, m)
 }
 
 // readManifest gives a zero one where there is none; the folder must be empty then.
@@ -174,8 +212,8 @@ func (w *writer) path(name string, shard int, ext string) string {
 	return filepath.Join(w.dir, name, fmt.Sprintf("%s_%0*d%s", name, digits, shard, ext))
 }
 
-// complete tells whether a shard's files are there and agree.
-func (w *writer) complete(shard int) bool {
+// has tells whether a shard's files are there and agree.
+func (w *writer) has(shard int) bool {
 	rows, err := countRows(w.path("metadata", shard, ".parquet"))
 	if err != nil {
 		return false
@@ -191,7 +229,9 @@ func (w *writer) complete(shard int) bool {
 	return true
 }
 
-func (w *writer) run(ctx context.Context) (broken dataset.Problems, err error) {
+// run makes this process's part of the missing shards. Progress counts the
+// samples up to the shard in the making.
+func (w *writer) run(ctx context.Context, missing []int) (broken dataset.Problems, err error) {
 	for _, name := range []string{"img_emb", "text_emb", "metadata"} {
 		if name == "text_emb" && !w.o.Texts {
 			continue
@@ -200,23 +240,22 @@ func (w *writer) run(ctx context.Context) (broken dataset.Problems, err error) {
 			return broken, err
 		}
 	}
-	done := 0
-	for shard := range w.shards {
+	for i, shard := range missing {
+		if i%w.o.Group.Size() != w.o.Group.Rank() {
+			continue
+		}
 		var numbers []int // of samples
 		for n := shard * w.o.ShardRows; n < min((shard+1)*w.o.ShardRows, w.data.Len()); n++ {
 			numbers = append(numbers, n)
 		}
-		if len(numbers) > 0 && !w.complete(shard) {
-			problems, err := w.make(ctx, shard, numbers, done)
-			if err != nil {
-				return broken, err
-			}
-			broken.Join(problems)
+		problems, err := w.make(ctx, shard, numbers, shard*w.o.ShardRows)
+		if err != nil {
+			return broken, err
 		}
-		done += len(numbers)
+		broken.Join(problems)
 	}
 	if w.o.Progress != nil {
-		w.o.Progress(done, w.data.Len())
+		w.o.Progress(w.data.Len(), w.data.Len())
 	}
 	return broken, nil
 }

@@ -64,7 +64,10 @@ func (r *run) captions(ctx context.Context) error {
 	if !r.cfg.NeedsCaptions() {
 		return nil
 	}
-	inputs, err := r.captionsHash()
+	inputs, _, err := r.agreed(func() (string, bool, error) {
+		h, err := r.captionsHash()
+		return h, true, err
+	})
 	if err != nil {
 		return err
 	}
@@ -83,7 +86,7 @@ func (r *run) captions(ctx context.Context) error {
 			N: c.PerImage, Temperature: c.Temperature, TopP: c.TopP, Beams: c.Beams, Prompt: c.Prompt, MaxLength: c.MaxLength, Seed: captionSeed,
 		},
 		DropBoilerplate: c.DropBoilerplate,
-		BatchSize:       c.BatchSize, Workers: r.cfg.Train.Workers, Precision: r.precision, Hash: inputs, Progress: r.stage("captions"),
+		BatchSize:       c.BatchSize, Workers: r.cfg.Train.Workers, Precision: r.precision, Hash: inputs, Group: r.group, Progress: r.stage("captions"),
 		Planned: r.planned,
 	})
 	if err != nil {

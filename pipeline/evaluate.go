@@ -20,7 +20,7 @@ import (
 const cachedImages = 1 << 30
 
 func (r *run) evaluateAll(ctx context.Context) error {
-	if err := r.dropStale(); err != nil {
+	if err := r.group.Lead(r.dropStale); err != nil {
 		return err
 	}
 	for _, seed := range r.cfg.Seeds {
@@ -29,21 +29,24 @@ func (r *run) evaluateAll(ctx context.Context) error {
 				continue // has no seed
 			}
 			dir := r.of("eval", m, seed)
-			inputs, err := r.evaluateHash(m, seed)
+			inputs, todo, err := r.agreed(func() (string, bool, error) {
+				inputs, err := r.evaluateHash(m, seed)
+				if err != nil || done(dir, inputs) {
+					return inputs, false, err
+				}
+				return inputs, true, restart(dir, inputs)
+			})
 			if err != nil {
 				return err
 			}
-			if done(dir, inputs) {
+			if !todo {
 				continue
 			}
 			r.worked = true
-			if err := restart(dir, inputs); err != nil {
-				return err
-			}
 			if err := r.evaluate(ctx, r.evaluator, m, seed, dir); err != nil {
 				return fmt.Errorf("evaluate %s, seed %d: %w", m, seed, err)
 			}
-			if err := finished(dir, inputs); err != nil {
+			if err := r.group.Lead(func() error { return finished(dir, inputs) }); err != nil {
 				return err
 			}
 		}
@@ -77,7 +80,7 @@ func (r *run) dropStale() error {
 }
 
 func (r *run) evalOptions() eval.Options {
-	return eval.Options{BatchSize: r.cfg.Eval.BatchSize, Workers: r.cfg.Train.Workers, Precision: r.precision}
+	return eval.Options{BatchSize: r.cfg.Eval.BatchSize, Workers: r.cfg.Train.Workers, Precision: r.precision, Group: r.group}
 }
 
 // alphas are the WiSE-FT shares at which a method's models are measured.
@@ -136,7 +139,7 @@ func (r *run) evaluate(ctx context.Context, evaluator *eval.Evaluator, m config.
 	if err != nil {
 		return err
 	}
-	if err := r.save(results, model, m, seed, dir, nil); err != nil {
+	if err := r.group.Lead(func() error { return r.save(results, model, m, seed, dir, nil) }); err != nil {
 		return err
 	}
 	report(1, total)
@@ -144,18 +147,19 @@ func (r *run) evaluate(ctx context.Context, evaluator *eval.Evaluator, m config.
 		r.zeroshot = results
 		return nil
 	}
-	if err := model.WriteCard(path, r.card(m, seed, results)); err != nil {
-		return err
-	}
-	if r.data.drift != nil {
+	err = r.group.Lead(func() error {
+		if err := model.WriteCard(path, r.card(m, seed, results)); err != nil || r.data.drift == nil {
+			return err
+		}
 		drift, err := eval.Drift(ctx, pretrained, model, r.data.drift, r.cfg.Eval.Drift.Samples, r.evalOptions())
 		if err != nil {
 			return err
 		}
 		drift.Method, drift.Seed = string(m), seed
-		if err := drift.Save(filepath.Join(dir, "drift.json")); err != nil {
-			return err
-		}
+		return drift.Save(filepath.Join(dir, "drift.json"))
+	})
+	if err != nil {
+		return err
 	}
 	if len(alphas) == 0 {
 		return nil
@@ -200,7 +204,7 @@ func (r *run) wise(ctx context.Context, evaluator *eval.Evaluator, ends map[floa
 			}
 		}
 		folder := filepath.Join(dir, "wise-"+strconv.FormatFloat(alpha, 'g', -1, 64))
-		if err := r.save(results, between, m, seed, folder, &alpha); err != nil {
+		if err := r.group.Lead(func() error { return r.save(results, between, m, seed, folder, &alpha) }); err != nil {
 			return err
 		}
 		step(i + 1)

@@ -81,37 +81,37 @@ func (r *run) finetuneAll(ctx context.Context) error {
 
 func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 	dir := r.of("train", m, seed)
-	inputs, err := r.finetuneHash(m, seed)
-	if err != nil {
-		return err
-	}
-	if done(dir, inputs) {
-		return nil
-	}
-	r.worked = true
-	aside, err := setAside(dir, inputs)
-	if err != nil {
-		return err
-	}
-	if aside != "" {
-		slog.Warn("settings or data changed, so what was finetuned with the former ones is set aside; with them it comes back, and --set name=… keeps both",
-			"method", m, "seed", seed, "folder", aside)
-	}
-	// Results of the weights that were here are none of those to come.
-	if err := os.RemoveAll(r.of("eval", m, seed)); err != nil {
-		return err
-	}
-	if done(dir, inputs) { // brought back
-		return nil
-	}
-	if err := restart(dir, inputs); err != nil {
+	inputs, todo, err := r.agreed(func() (string, bool, error) {
+		inputs, err := r.finetuneHash(m, seed)
+		if err != nil || done(dir, inputs) {
+			return inputs, false, err
+		}
+		r.worked = true
+		aside, err := setAside(dir, inputs)
+		if err != nil {
+			return inputs, true, err
+		}
+		if aside != "" {
+			slog.Warn("settings or data changed, so what was finetuned with the former ones is set aside; with them it comes back, and --set name=… keeps both",
+				"method", m, "seed", seed, "folder", aside)
+		}
+		// Results of the weights that were here are none of those to come.
+		if err := os.RemoveAll(r.of("eval", m, seed)); err != nil {
+			return inputs, true, err
+		}
+		if done(dir, inputs) { // brought back
+			return inputs, false, nil
+		}
+		return inputs, true, restart(dir, inputs)
+	})
+	if err != nil || !todo {
 		return err
 	}
 	model, given, o, err := r.training(ctx, m, seed)
 	if err != nil {
 		return err
 	}
-	o.Dir, o.Hash = dir, inputs
+	o.Dir, o.Hash, o.Group = dir, inputs, r.group
 	if r.o.Training != nil {
 		var show func(train.Metrics)
 		o.Planned = func(steps int) { show = r.o.Training(fmt.Sprintf("%s seed %d", m, seed), steps) }
@@ -129,6 +129,12 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 			slog.Warn("samples that could not be read were left out", "what", what, "count", broken)
 		}
 	}
+	return r.group.Lead(func() error { return r.finetuned(m, seed, model, result, inputs) })
+}
+
+// finetuned saves what a method and seed gave.
+func (r *run) finetuned(m config.Method, seed int, model *clip.Model, result *finetune.Result, inputs string) error {
+	dir := r.of("train", m, seed)
 	path := filepath.Join(dir, "model")
 	card := r.card(m, seed, nil)
 	if err := model.SaveWith(path, clip.SaveOptions{Card: &card}); err != nil {
@@ -139,7 +145,8 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 			return err
 		}
 	}
-	if r.info.FinetuneSeconds[string(m)], err = trainingSeconds(filepath.Join(dir, "metrics.jsonl"), min(o.BatchSize, r.data.finetune.Len())); err != nil {
+	var err error
+	if r.info.FinetuneSeconds[string(m)], err = trainingSeconds(filepath.Join(dir, "metrics.jsonl"), min(r.cfg.Train.BatchSize, r.data.finetune.Len())); err != nil {
 		return err
 	}
 	if err := finished(dir, inputs); err != nil {

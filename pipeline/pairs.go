@@ -86,17 +86,20 @@ func (r *run) pairs(ctx context.Context) error {
 }
 
 func (r *run) pairsFrom(ctx context.Context, s config.PairSource) error {
-	inputs, err := r.pairsHash(s)
-	if err != nil {
-		return err
-	}
 	path := r.pairsPath(s)
 	dir := strings.TrimSuffix(path, ".parquet")
-	if _, err := os.Stat(path); err == nil && done(dir, inputs) {
-		return nil
-	}
-	// From here until they are retrieved the file may be of other inputs.
-	if err := os.RemoveAll(dir); err != nil {
+	inputs, todo, err := r.agreed(func() (string, bool, error) {
+		inputs, err := r.pairsHash(s)
+		if err != nil {
+			return "", true, err
+		}
+		if _, err := os.Stat(path); err == nil && done(dir, inputs) {
+			return inputs, false, nil
+		}
+		// From here until they are retrieved the file may be of other inputs.
+		return inputs, true, os.RemoveAll(dir)
+	})
+	if err != nil || !todo {
 		return err
 	}
 	if r.data.pool == nil {
@@ -123,6 +126,13 @@ func (r *run) pairsFrom(ctx context.Context, s config.PairSource) error {
 			in.Guards = append(in.Guards, anchor.Guard{Name: g.key, Store: store})
 		}
 	}
+	// The features are everyone's work, the search is rank 0's.
+	return r.group.Lead(func() error { return r.retrieve(ctx, s, in, inputs) })
+}
+
+func (r *run) retrieve(ctx context.Context, s config.PairSource, in anchor.PairInput, inputs string) (err error) {
+	path := r.pairsPath(s)
+	dir, p := strings.TrimSuffix(path, ".parquet"), r.pairSettings(s)
 	o := anchor.PairOptions{
 		K: p.K, ClassQuota: p.PerClassQuota, MinSimilarity: p.MinSimilarity, MinCLIPScore: p.MinClipScore,
 		CLIPScoreWeight: p.ClipScoreWeight, CSLS: p.CSLS, DuplicateCosine: p.DuplicateCosine,
@@ -185,7 +195,7 @@ func (r *run) embed(ctx context.Context, model *clip.Model, key string, data dat
 	}
 	dir := filepath.Join(r.cfg.Output, "features", hash(r.modelHash, content, texts, r.precision.String()))
 	return index.Embed(ctx, dir, data, anchor.Encoder{Model: model, Precision: r.precision}, index.EmbedOptions{
-		BatchSize: r.cfg.Anchors.Pairs.BatchSize, Workers: r.cfg.Train.Workers, Texts: texts, DataHash: content,
+		BatchSize: r.cfg.Anchors.Pairs.BatchSize, Workers: r.cfg.Train.Workers, Texts: texts, DataHash: content, Group: r.group,
 		Progress: r.stage("features of " + key),
 	})
 }

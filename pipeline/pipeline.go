@@ -25,6 +25,7 @@ import (
 
 	"arf/clip"
 	"arf/config"
+	"arf/dist"
 	"arf/eval"
 	"arf/hub"
 	"arf/report"
@@ -37,6 +38,10 @@ import (
 
 // Options of a run that are no part of its results.
 type Options struct {
+	// Group is the processes that share the work, each of which calls Run; nil =
+	// this one alone. All must reach the data, the model and the run folder by the
+	// same paths; rank 0 alone writes the run's files, but for shards of features.
+	Group   *dist.Group
 	Version string // of this program
 	Command string // as it was typed, for the report
 	// Training, if any, is told of a finetuning that begins and gives the
@@ -69,6 +74,7 @@ var Steps = []Step{Captions, Pairs, Finetune, Evaluate, Reports}
 // run is a run in progress.
 type run struct {
 	cfg       *config.Config
+	group     *dist.Group
 	o         Options
 	dir       string
 	model     string // where cfg.Model is on this machine
@@ -97,17 +103,27 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 	if !slices.Contains(Steps, last) {
 		return fmt.Errorf("step %q is not known; known are %v", last, Steps)
 	}
-	r := &run{cfg: cfg, o: o, dir: Dir(cfg)}
-	if r.model, err = hub.Resolve(ctx, cfg.Model, hub.Options{Progress: o.Fetch}); err != nil {
-		return err
-	}
-	if cfg.NeedsCaptions() && cfg.Anchors.Captions.Captioner != "" {
+	r := &run{cfg: cfg, o: o, group: o.Group, dir: Dir(cfg), device: o.Group.Device()}
+	resolve := func() (err error) {
+		if r.model, err = hub.Resolve(ctx, cfg.Model, hub.Options{Progress: o.Fetch}); err != nil || !cfg.NeedsCaptions() || cfg.Anchors.Captions.Captioner == "" {
+			return err
+		}
 		if r.captioner, err = hub.Resolve(ctx, cfg.Anchors.Captions.Captioner, hub.Options{Progress: o.Fetch}); err != nil {
 			return fmt.Errorf("anchors.captions.captioner: %w", err)
 		}
+		return nil
 	}
-	if r.device, err = torch.ParseDevice(cfg.Device); err != nil {
+	// First rank 0, so that the others find what it fetched.
+	if err := r.group.Lead(resolve); err != nil {
 		return err
+	}
+	if err := resolve(); err != nil {
+		return err
+	}
+	if r.group == nil {
+		if r.device, err = torch.ParseDevice(cfg.Device); err != nil {
+			return err
+		}
 	}
 	if cfg.Threads > 0 {
 		torch.SetThreads(cfg.Threads)
@@ -117,12 +133,18 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 		defer torch.SetDeterministic(false)
 	}
 	r.precision = precision(cfg.Precision, r.device)
-	if err := checkFolder(r.dir); err != nil {
-		return err
-	}
-	unlock, err := train.Lock(r.dir, "give this run another name (--set name=…)")
+	unlock := func() {}
+	err = r.group.Lead(func() (err error) {
+		if err := checkFolder(r.dir); err != nil {
+			return err
+		}
+		if unlock, err = train.Lock(r.dir, "give this run another name (--set name=…)"); err != nil {
+			return fmt.Errorf("run folder: %w", err)
+		}
+		return nil
+	})
 	if err != nil {
-		return fmt.Errorf("run folder: %w", err)
+		return err
 	}
 	defer unlock()
 	if r.modelHash, err = clip.Hash(r.model); err != nil {
@@ -131,13 +153,16 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 	if r.data, err = openData(ctx, cfg); err != nil {
 		return err
 	}
+	if err := r.sameData(); err != nil {
+		return err
+	}
 	// Before anything is trained: a class that no prompt names is found here.
 	suites := r.evalOptions()
 	suites.CacheBytes = cachedImages / int64(max(1, len(r.data.suites)))
 	if r.evaluator, err = eval.New(r.data.suites, suites); err != nil {
 		return err
 	}
-	if err := r.begin(); err != nil {
+	if err := r.group.Lead(r.begin); err != nil {
 		return err
 	}
 	for _, step := range Steps {
@@ -148,7 +173,7 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 			break
 		}
 	}
-	return r.finish()
+	return r.group.Lead(r.finish)
 }
 
 // checkFolder refuses a folder that holds something else than a run.
@@ -182,11 +207,13 @@ func (r *run) do(ctx context.Context, step Step) error {
 	case Evaluate:
 		return r.evaluateAll(ctx)
 	case Reports:
-		if err := r.finish(); err != nil { // the report shows run.json
+		return r.group.Lead(func() error {
+			if err := r.finish(); err != nil { // the report shows run.json
+				return err
+			}
+			_, err := Report(r.dir, r.o.Out)
 			return err
-		}
-		_, err := Report(r.dir, r.o.Out)
-		return err
+		})
 	}
 	return nil
 }

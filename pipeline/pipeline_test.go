@@ -100,7 +100,7 @@ func pairs(t *testing.T, path string, first uint64, n int) {
 	write(t, path, content.Bytes())
 }
 
-func load(t *testing.T, dir string, sets ...string) *config.Config {
+func load(t testing.TB, dir string, sets ...string) *config.Config {
 	t.Helper()
 	cfg, err := config.Parse("run.yaml", []byte(strings.ReplaceAll(`
 name: run

@@ -14,6 +14,7 @@ import (
 
 	"arf/clip"
 	"arf/dataset"
+	"arf/dist"
 	"arf/eval"
 )
 
@@ -43,7 +44,8 @@ type Outcome struct {
 }
 
 // Run measures a model on the tests and saves each result as soon as it is
-// there. Outcomes are in the tests' order, without those of failed tests.
+// there. Outcomes are in the tests' order, without those of failed tests. In a
+// group (eval.Options) all processes call it, and rank 0's outcomes count.
 func Run(ctx context.Context, model *clip.Model, tests []Test, o RunOptions) ([]Outcome, error) {
 	out := make([]Outcome, len(tests))
 	inputs := make([]string, len(tests))
@@ -56,7 +58,12 @@ func Run(ctx context.Context, model *clip.Model, tests []Test, o RunOptions) ([]
 		if inputs[i], err = o.inputs(t); err != nil {
 			return nil, err
 		}
-		if err := o.reuse(&out[i], inputs[i]); err != nil {
+		// In a group rank 0 has the results; the others only know that they are there.
+		out[i].Reused, err = dist.Agree(o.Group, func() (bool, error) {
+			err := o.reuse(&out[i], inputs[i])
+			return out[i].Reused, err
+		})
+		if err != nil {
 			return nil, err
 		}
 		if t.Class == nil || out[i].Reused {
@@ -78,7 +85,7 @@ func Run(ctx context.Context, model *clip.Model, tests []Test, o RunOptions) ([]
 		if tests[i].Captions == nil || out[i].Reused {
 			continue
 		}
-		if err := o.retrieve(ctx, model, &out[i], inputs[i]); err != nil {
+		if err := o.Group.Lead(func() error { return o.retrieve(ctx, model, &out[i], inputs[i]) }); err != nil {
 			return nil, err
 		}
 	}
@@ -95,7 +102,7 @@ func (o RunOptions) classify(ctx context.Context, model *clip.Model, suites []ev
 		i := places[k]
 		r.Model, r.Pretrained, r.Inputs = o.ModelName, o.ModelHash, inputs[i]
 		out[i].Class = r
-		if o.Out == "" {
+		if o.Out == "" || !o.Group.Leads() {
 			return nil
 		}
 		if err := r.SaveConfusions(o.confusions(out[i].Test)); err != nil {

@@ -5,6 +5,9 @@
 
 #include "arf_torch.h"
 
+// Go's build cache sees a change of this file, not one of the shim's header.
+_Static_assert(ARF_TORCH_ABI == 4, "raise the number here with ARF_TORCH_ABI");
+
 // arf_open loads the shared library; NULL and a message in *error on failure.
 const arf_torch_api *arf_open(const char *path, char **error);
 
@@ -52,5 +55,39 @@ static inline int arf_adamw(const arf_torch_api *a, const int64_t *tensors, int6
 static inline int arf_profile(const arf_torch_api *a, int on) { return a->profile(on); }
 static inline void arf_profile_phase(const arf_torch_api *a, int64_t number) { a->profile_phase(number); }
 static inline const char *arf_profile_result(const arf_torch_api *a) { return a->profile_result(); }
+
+static inline int arf_store_open(const arf_dist_api *d, const char *host, int64_t port, int serve, const char *prefix,
+                                 int64_t timeout_ms, int64_t *store) {
+  return d->store_open(host, port, serve, prefix, timeout_ms, store);
+}
+static inline int arf_store_set(const arf_dist_api *d, int64_t store, const char *key, const char *value) {
+  return d->store_set(store, key, value);
+}
+static inline int arf_store_get(const arf_dist_api *d, int64_t store, const char *key, char *out, int64_t capacity) {
+  return d->store_get(store, key, out, capacity);
+}
+static inline void arf_store_close(const arf_dist_api *d, int64_t store) { d->store_close(store); }
+static inline int arf_group_open(const arf_dist_api *d, int64_t store, int64_t rank, int64_t size, int nccl,
+                                 const char *address, int64_t timeout_ms, int64_t *group) {
+  return d->group_open(store, rank, size, nccl, address, timeout_ms, group);
+}
+static inline void arf_group_abort(const arf_dist_api *d, int64_t group, const char *reason) {
+  d->group_abort(group, reason);
+}
+static inline void arf_group_close(const arf_dist_api *d, int64_t group) { d->group_close(group); }
+static inline int arf_all_reduce(const arf_dist_api *d, int64_t group, int64_t t) { return d->all_reduce(group, t); }
+static inline int arf_all_gather(const arf_dist_api *d, int64_t group, int64_t t, int64_t *out) {
+  return d->all_gather(group, t, out);
+}
+static inline int arf_broadcast(const arf_dist_api *d, int64_t group, int64_t t, int64_t root) {
+  return d->broadcast(group, t, root);
+}
+static inline int arf_reducer_open(const arf_dist_api *d, int64_t group, const int64_t *params, int64_t count,
+                                   int64_t bucket_bytes, int64_t *reducer) {
+  return d->reducer_open(group, params, count, bucket_bytes, reducer);
+}
+static inline int arf_reducer_begin(const arf_dist_api *d, int64_t reducer) { return d->reducer_begin(reducer); }
+static inline int arf_reducer_finish(const arf_dist_api *d, int64_t reducer) { return d->reducer_finish(reducer); }
+static inline void arf_reducer_close(const arf_dist_api *d, int64_t reducer) { d->reducer_close(reducer); }
 
 #endif

@@ -40,7 +40,7 @@ func (o *AdamW) Step(lr, gradScale float64) {
 }
 
 func (g *ParamGroup) step(o *AdamW, lr, gradScale, correction1, correction2 float64) {
-	g.makeState()
+	g.MakeState()
 	var params, grads, m, v []*Tensor
 	for i, p := range g.Params {
 		if grad := p.Grad(); grad != nil {
@@ -91,7 +91,8 @@ func adamw(params, grads, m, v []*Tensor, rates [7]C.double) {
 	check("adamw", failed)
 }
 
-func (g *ParamGroup) makeState() {
+// MakeState makes the moments, zeros, where there are none.
+func (g *ParamGroup) MakeState() {
 	if g.M != nil {
 		return
 	}

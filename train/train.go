@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"arf/dist"
 	"arf/nn"
 	"arf/profile"
 	"arf/torch"
@@ -33,7 +34,8 @@ type Task interface {
 	Updated()
 }
 
-// Loss is what a step gives: the sum to minimise and what it is made of.
+// Loss is what a step gives: the sum to minimise and what it is made of. In a
+// group of processes it is this one's part: the sum of all parts is minimised.
 type Loss struct {
 	Total      *torch.Tensor
 	Backward   func()                   // adds the gradient to the weights; nil = Total.Backward
@@ -58,6 +60,7 @@ type Options struct {
 	// Hash identifies config and data; a checkpoint with another one is refused.
 	Hash     string
 	Device   torch.Device
+	Group    *dist.Group   // the processes that train together; nil = this one alone
 	Progress func(Metrics) // may be nil
 	// Profile measures steps; nil measures none.
 	Profile *profile.Profile
@@ -72,9 +75,13 @@ const (
 
 // Run trains from the newest checkpoint in o.Dir to the schedule's end. When
 // ctx ends it finishes the step, saves, and returns ctx's error. When the
-// schedule's end is already reached it only restores.
+// schedule's end is already reached it only restores. In a group rank 0 alone
+// has the folder; any number of processes goes on with what another left.
 func Run(ctx context.Context, task Task, o Options) (err error) {
 	defer torch.Catch(&err)
+	if !o.Group.Leads() {
+		o.Dir = ""
+	}
 	params := nn.Params(task.Trained())
 	opt, names := optimizer(params, o)
 	var trained []*torch.Tensor
@@ -92,6 +99,9 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		if start, err = restore(checkpoints, o, task.Trained(), opt, names); err != nil {
 			return err
 		}
+	}
+	if start, err = join(o.Group, o.Hash, start, params, opt); err != nil {
+		return err
 	}
 	write, sync := func(Metrics) error { return nil }, func() error { return nil }
 	if o.Dir != "" {
@@ -136,9 +146,9 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		return fmt.Errorf("stopped after step %d of %d, which is saved; the same command goes on from there: %w", done, o.Schedule.Steps, cause)
 	}
 	if ctx.Err() != nil {
-		return stopped(start, ctx.Err())
+		return stopped(start, context.Cause(ctx))
 	}
-	data, cancel := context.WithCancel(ctx)
+	data, cancel := dataContext(ctx, o.Group)
 	defer cancel()
 	if closer, ok := task.(io.Closer); ok {
 		defer closer.Close()
@@ -146,19 +156,25 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 	if err := task.Begin(data, start); err != nil {
 		return err
 	}
+	ranks, err := newRanks(o.Group, trained)
+	if err != nil {
+		return err
+	}
+	defer ranks.close()
 	skipped, warned := 0, false
 	for step := start; step < o.Schedule.Steps; step++ {
 		o.Profile.Begin(o.Device)
-		m, moved, err := oneStep(task, opt, params, trained, o, step)
+		m, moved, stop, err := oneStep(ctx, task, opt, params, trained, ranks, o, step)
 		o.Profile.End()
 		if err != nil && ctx.Err() != nil {
-			// The task's data ended with ctx, before the weights moved.
+			// The task's data ended with ctx, or another process did, before the
+			// weights moved.
 			if step > start {
 				if err := keep(step); err != nil {
 					return err
 				}
 			}
-			return stopped(step, ctx.Err())
+			return stopped(step, context.Cause(ctx))
 		}
 		if err != nil {
 			err = fmt.Errorf("step %d: %w", step+1, err)
@@ -210,6 +226,12 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 			}
 		}
 		interrupted := ctx.Err()
+		if o.Group != nil {
+			// All stop after one step, that at which the first was told to.
+			if interrupted = nil; stop {
+				interrupted = context.Canceled
+			}
+		}
 		if interrupted == nil && o.StopAfter > 0 && done-start >= o.StopAfter {
 			interrupted = context.Canceled
 		}
@@ -245,9 +267,11 @@ func diverged(params []nn.Param, steps, skipped, taken int) error {
 	return nil
 }
 
-// oneStep tells whether it moved the weights; if not, the running statistics are
-// what they were, too.
-func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Tensor, o Options, step int) (m Metrics, moved bool, err error) {
+// oneStep moves the weights once. moved tells whether it did; if not, the running
+// statistics are what they were, too. stop tells whether ctx had ended, at any
+// process of the group.
+func oneStep(ctx context.Context, task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Tensor, ranks *ranks, o Options, step int) (m Metrics, moved, stop bool, err error) {
+	defer func() { err = o.Group.Explain(err) }()
 	defer torch.Catch(&err)
 	began := time.Now()
 	torch.Scope(func() {
@@ -263,7 +287,7 @@ func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Te
 		}
 		o.Profile.Phase("backward")
 		if loss.Backward == nil {
-			loss.Backward = loss.Total.Backward
+			loss.Backward = func() { ranks.backward(loss.Total) }
 		}
 		loss.Backward()
 		o.Profile.Phase(profile.Other)
@@ -272,6 +296,9 @@ func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Te
 			m.Terms[name] = term.Item()
 		}
 		m.Measured = loss.Measured
+		if stop, err = ranks.sum(&m, &loss.Samples, ctx.Err() != nil); err != nil {
+			return
+		}
 		if loss.LogitScale != nil {
 			m.LogitScale = math.Exp(loss.LogitScale.Item())
 		}
@@ -297,7 +324,7 @@ func oneStep(task Task, opt *torch.AdamW, params []nn.Param, trained []*torch.Te
 		m.Epoch = float64(step+1) / float64(o.StepsPerEpoch)
 	}
 	m.PeakMemoryBytes, m.Time = PeakMemory(o.Device), time.Now().UTC()
-	return m, moved, err
+	return m, moved, stop, err
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

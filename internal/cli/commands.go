@@ -26,6 +26,7 @@ func commands(s *settings) []*cobra.Command {
 			"Write anchors/pairs.parquet: the nearest pairs of the pool, with scores and provenance.\n"+steps,
 			"  arf retrieve configs/own-data.yaml --set anchors.pairs.k=20", pipeline.Pairs),
 		newFinetune(s),
+		newLaunch(),
 		newEval(s),
 		newClassify(s),
 		newEmbed(s),

@@ -11,6 +11,7 @@ import (
 	"arf/anchor"
 	"arf/clip"
 	"arf/dataset"
+	"arf/dist"
 	"arf/index"
 	"arf/torch"
 
@@ -46,41 +47,41 @@ the indexes (image.index, text.index) that they would.`,
 			}
 			return nil
 		},
+		Annotations: map[string]string{together: "yes"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			source.Path = args[1]
 			data, err := dataset.OpenContext(cmd.Context(), source)
 			if err != nil {
 				return err
 			}
-			warnProblems(data)
 			data = dataset.Limit(data, limit)
-			model, _, dtype, err := s.loadModel(cmd.Context(), args[0], precision, clip.LoadOptions{})
-			if err != nil {
-				return err
-			}
 			o.Texts = !noTexts && dataset.HasTexts(data)
-			if !quiet {
-				show := stages()
-				o.Progress = func(done, total int) { show("embed", done, total) }
-			}
-			store, err := index.Embed(cmd.Context(), out, data, anchor.Encoder{Model: model, Precision: dtype}, o)
-			if err != nil {
-				return err
-			}
-			m := store.Manifest
-			skipped := ""
-			if m.Skipped > 0 {
-				skipped = fmt.Sprintf("; %d of %d images left out, see %s", m.Skipped, m.Samples, filepath.Join(out, "features.json"))
-			}
-			texts := ""
-			if m.Texts {
-				texts = " and texts"
-			}
-			fmt.Printf("%s: %d images%s, %d numbers each%s\n", out, m.Rows, texts, m.Dim, skipped)
-			if !faiss {
-				return nil
-			}
-			return buildIndexes(cmd.Context(), store, quiet)
+			return inGroup(cmd.Context(), s.device, s.threads, func(ctx context.Context, g *dist.Group) error {
+				if err := fetchOnce(ctx, g, args[0]); err != nil {
+					return err
+				}
+				model, _, dtype, err := s.in(g).loadModel(ctx, args[0], precision, clip.LoadOptions{})
+				if err != nil {
+					return err
+				}
+				o.Group = g
+				if g.Leads() {
+					warnProblems(data)
+				}
+				if !quiet && g.Leads() {
+					show := stages()
+					o.Progress = func(done, total int) { show("embed", done, total) }
+				}
+				store, err := index.Embed(ctx, out, data, anchor.Encoder{Model: model, Precision: dtype}, o)
+				if err != nil || !g.Leads() {
+					return err
+				}
+				printEmbedded(out, store.Manifest)
+				if !faiss {
+					return nil
+				}
+				return buildIndexes(ctx, store, quiet)
+			})
 		},
 	}
 	f := c.Flags()
@@ -103,6 +104,18 @@ the indexes (image.index, text.index) that they would.`,
 	f.StringVar(&source.Separator, "separator", "", "between the columns of a table")
 	f.StringVar(&source.Root, "root", "", "folder that a table's image paths start in (default: the table's)")
 	return c
+}
+
+func printEmbedded(out string, m index.Manifest) {
+	skipped := ""
+	if m.Skipped > 0 {
+		skipped = fmt.Sprintf("; %d of %d images left out, see %s", m.Skipped, m.Samples, filepath.Join(out, "features.json"))
+	}
+	texts := ""
+	if m.Texts {
+		texts = " and texts"
+	}
+	fmt.Printf("%s: %d images%s, %d numbers each%s\n", out, m.Rows, texts, m.Dim, skipped)
 }
 
 // buildIndexes builds what isn't there of a store's FAISS indexes, and tells of

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"arf/clip"
 	"arf/dataset"
+	"arf/dist"
 	"arf/eval"
 	"arf/pipeline"
 	"arf/suite"
@@ -53,7 +55,8 @@ model of the Hugging Face hub (organisation/name, with @revision if not main).`,
   arf eval openai/clip-vit-base-patch16 --suite imagenet-robustness,vtab --data /data
   arf eval models/icon-clip --data data/icons/id --templates "an icon of a {}"
   arf eval configs/own-data.yaml`,
-		Args: cobra.MaximumNArgs(1),
+		Args:        cobra.MaximumNArgs(1),
+		Annotations: map[string]string{together: "yes"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.list {
 				return listSuites(cmd)
@@ -73,7 +76,9 @@ model of the Hugging Face hub (organisation/name, with @revision if not main).`,
 			if name := firstChanged(cmd, []string{"set", "method"}); name != "" {
 				return fmt.Errorf("--%s is for arf eval CONFIG; %s is not a .yaml file", name, args[0])
 			}
-			return f.run(cmd, s, args[0], run.quiet)
+			return inGroup(cmd.Context(), s.device, s.threads, func(ctx context.Context, g *dist.Group) error {
+				return f.run(ctx, cmd, s.in(g), g, args[0], run.quiet || !g.Leads())
+			})
 		},
 	}
 	run.add(c)
@@ -127,7 +132,7 @@ func (f *evalFlags) names() []string {
 // ownFlags are those of a test set of the user's.
 var ownFlags = []string{"classes", "metric", "task", "type", "split", "image-column", "text-column", "class-column", "label-column", "separator", "root", "allow-missing-classes"}
 
-func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool) error {
+func (f *evalFlags) run(ctx context.Context, cmd *cobra.Command, s *settings, g *dist.Group, ref string, quiet bool) error {
 	// What needs no engine comes first: mistakes are told at once.
 	if err := checkPrecision(f.precision); err != nil {
 		return err
@@ -153,19 +158,24 @@ func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool)
 	if err != nil {
 		return err
 	}
-	printMissing(opened)
+	if g.Leads() {
+		printMissing(opened)
+	}
 	if len(opened.Tests) == 0 && failures > 0 {
 		return errors.New("none of the test sets that are there can be read; see above")
 	}
 	if len(opened.Tests) == 0 {
 		return fmt.Errorf("none of the test sets is below %s; put them as listed above, or give another --data", f.data)
 	}
-	model, dir, dtype, err := s.loadModel(cmd.Context(), ref, f.precision, f.load)
+	if err := fetchOnce(ctx, g, ref); err != nil {
+		return err
+	}
+	model, dir, dtype, err := s.loadModel(ctx, ref, f.precision, f.load)
 	if err != nil {
 		return err
 	}
 	o := suite.RunOptions{ModelName: ref, Out: f.out, Redo: f.redo}
-	o.BatchSize, o.Workers, o.Precision = f.batch, f.workers, dtype
+	o.BatchSize, o.Workers, o.Precision, o.Group = f.batch, f.workers, dtype, g
 	if o.Out == "" {
 		o.Out = filepath.Join("runs", "eval", fileName(ref))
 	}
@@ -181,11 +191,11 @@ func (f *evalFlags) run(cmd *cobra.Command, s *settings, ref string, quiet bool)
 	if len(opened.Tests) > 1 {
 		o.Failed = failed
 	}
-	outcomes, err := suite.Run(cmd.Context(), model, opened.Tests, o)
+	outcomes, err := suite.Run(ctx, model, opened.Tests, o)
 	if err != nil {
 		return err
 	}
-	if len(outcomes) > 0 {
+	if len(outcomes) > 0 && g.Leads() {
 		if err := f.report(outcomes, o.Out); err != nil {
 			return err
 		}

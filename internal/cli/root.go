@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"arf/config"
+	"arf/dist"
 	"arf/torch"
 
 	"github.com/spf13/cobra"
@@ -31,7 +32,7 @@ func Main() int {
 	}
 	fmt.Fprintln(os.Stderr, "arf:", message(err))
 	if errors.Is(err, context.Canceled) {
-		return 130
+		return dist.ExitInterrupted
 	}
 	return 1
 }
@@ -88,13 +89,13 @@ images, and retrieved image-text pairs (Anchor-based Robust Finetuning, CVPR 202
 		Version:       version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			level := slog.LevelInfo
 			if s.verbose {
 				level = slog.LevelDebug
 			}
 			slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: dropTime})))
-			return nil
+			return refuseRanks(cmd)
 		},
 	}
 	root.PersistentFlags().StringVar(&s.device, "device", "auto", "where to compute: auto, cpu, cuda or cuda:N")

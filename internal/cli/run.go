@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"arf/anchor"
 	"arf/config"
 	"arf/corpus"
+	"arf/dist"
 	"arf/pipeline"
 	"arf/report"
 	"arf/train"
@@ -45,7 +47,8 @@ func newRun(s *settings, use, short, long, example string, last pipeline.Step) *
 	var f runFlags
 	c := &cobra.Command{
 		Use: use + " CONFIG", Short: short, Long: long, Example: example, Args: oneConfig,
-		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, s, args[0], last) },
+		Annotations: map[string]string{together: "yes"},
+		RunE:        func(cmd *cobra.Command, args []string) error { return f.run(cmd, s, args[0], last) },
 	}
 	f.add(c)
 	return c
@@ -86,12 +89,26 @@ func (f *runFlags) run(cmd *cobra.Command, s *settings, path string, last pipeli
 	if err := cfg.CheckFiles(); err != nil {
 		return err
 	}
-	o := pipeline.Options{Version: version(), Command: strings.Join(os.Args, " "), Out: os.Stdout, ProfileSteps: f.profile}
+	return inGroup(cmd.Context(), cfg.Device, cfg.Threads, func(ctx context.Context, g *dist.Group) error {
+		return f.runIn(ctx, g, cfg, last)
+	})
+}
+
+// runIn is one process's part of a run; rank 0's speaks for all.
+func (f *runFlags) runIn(ctx context.Context, g *dist.Group, cfg *config.Config, last pipeline.Step) error {
+	if g != nil && f.profile > 0 {
+		return errors.New("--profile measures one process; start it by itself, without WORLD_SIZE")
+	}
+	o := pipeline.Options{Version: version(), Command: strings.Join(os.Args, " "), Group: g, ProfileSteps: f.profile}
+	if !g.Leads() {
+		return pipeline.Run(ctx, cfg, last, o)
+	}
+	o.Out = os.Stdout
 	if !f.quiet {
 		o.Stage, o.Fetch = stages(), downloads()
 		o.Training = func(name string, steps int) func(train.Metrics) { return newProgress(name, steps).step }
 	}
-	if err := pipeline.Run(cmd.Context(), cfg, last, o); err != nil {
+	if err := pipeline.Run(ctx, cfg, last, o); err != nil {
 		return err
 	}
 	dir := pipeline.Dir(cfg)

@@ -2,6 +2,7 @@
 #include <malloc.h>
 #include <torch/version.h>
 
+#include "dist.h"
 #include "internal.h"
 
 namespace arf {
@@ -59,6 +60,11 @@ extern "C" __attribute__((visibility("default"))) const arf_torch_api *arf_torch
       arf::profile,
       arf::profile_phase,
       arf::profile_result,
+#ifdef ARF_WITH_C10D
+      &arf::dist_table,
+#else
+      nullptr,
+#endif
   };
   return &api;
 }

@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 /* Raised whenever the table or the encoding below changes. */
-#define ARF_TORCH_ABI 3
+#define ARF_TORCH_ABI 4
 
 /* Tags of the word stream that carries arguments and results: a tag word is
  * followed by its payload words. Strings are a byte count and the bytes, padded
@@ -36,6 +36,36 @@ enum {
   ARF_OPTIONAL_TENSOR_LIST = 9, /* count, handle or 0... */
   ARF_DEVICE = 10       /* byte count, bytes, e.g. "cuda:0" */
 };
+
+/* Processes that compute together, over libtorch's c10d. Handles are opaque. A
+ * collective must be called by all processes in one order. */
+typedef struct arf_dist_api {
+  int gloo, nccl; /* which backends the engine has */
+
+  /* The rendezvous: keys and values that all processes see. serve: this process
+   * listens on the port; the others wait for it, at most the time-out. */
+  int (*store_open)(const char *host, int64_t port, int serve, const char *prefix, int64_t timeout_ms, int64_t *store);
+  int (*store_set)(int64_t store, const char *key, const char *value);
+  int (*store_get)(int64_t store, const char *key, char *out, int64_t capacity);
+  void (*store_close)(int64_t store);
+
+  /* address: of this machine, as the others reach it; "@eth0" names an interface. Gloo only. */
+  int (*group_open)(int64_t store, int64_t rank, int64_t size, int nccl, const char *address, int64_t timeout_ms,
+                    int64_t *group);
+  /* Ends all waiting and later collectives with an error of this text; may be called from any thread. */
+  void (*group_abort)(int64_t group, const char *reason);
+  void (*group_close)(int64_t group);
+
+  int (*all_reduce)(int64_t group, int64_t tensor); /* sum, in place */
+  int (*all_gather)(int64_t group, int64_t tensor, int64_t *gathered); /* [n, …] → [size·n, …], with gradient */
+  int (*broadcast)(int64_t group, int64_t tensor, int64_t root); /* in place */
+
+  /* Sums the gradients of params, in buckets; begin before backward, finish after. */
+  int (*reducer_open)(int64_t group, const int64_t *params, int64_t count, int64_t bucket_bytes, int64_t *reducer);
+  int (*reducer_begin)(int64_t reducer);
+  int (*reducer_finish)(int64_t reducer);
+  void (*reducer_close)(int64_t reducer);
+} arf_dist_api;
 
 typedef struct arf_torch_api {
   int64_t abi;
@@ -89,6 +119,7 @@ typedef struct arf_torch_api {
   /* The sums: a line for each phase and operator, of tab-separated phase, name,
    * calls, own nanoseconds, FLOPs, bytes read and written. Valid until the next call. */
   const char *(*profile_result)(void);
+  const arf_dist_api *dist; /* NULL where the engine was built without c10d */
 } arf_torch_api;
 
 const arf_torch_api *arf_torch(void);
