@@ -25,6 +25,7 @@ static inline int arf_faiss_train(const arf_faiss_api *a, int64_t index, const f
 static inline int arf_faiss_add(const arf_faiss_api *a, int64_t index, const float *v, int64_t n) {
   return a->add(index, v, n);
 }
+static inline int arf_faiss_reserve(const arf_faiss_api *a, int64_t index, int64_t n) { return a->reserve(index, n); }
 static inline int arf_faiss_set(const arf_faiss_api *a, int64_t index, const char *parameter, double value) {
   return a->set(index, parameter, value);
 }

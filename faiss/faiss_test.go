@@ -104,6 +104,9 @@ func TestBuildWriteOpen(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if err := x.Reserve(n); err != nil {
+			t.Fatal(err)
+		}
 		for from := 0; from < n; from += 700 {
 			if err := x.Add(t.Context(), rows[from*dim:min(from+700, n)*dim]); err != nil {
 				t.Fatal(err)
@@ -169,6 +172,14 @@ func TestErrors(t *testing.T) {
 		if _, err := Open(path, false); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("cut to %d bytes: %v", length, err)
 		}
+	}
+	huge, err := New(1<<12, "Flat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer huge.Close()
+	if err := huge.Reserve(1 << 40); err == nil || !strings.Contains(err.Error(), "out of memory") {
+		t.Errorf("16 PiB: %v", err)
 	}
 	x, err := New(8, "IVF4,Flat")
 	if err != nil {

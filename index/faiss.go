@@ -173,6 +173,9 @@ func buildFAISS(ctx context.Context, vectors Vectors, memory int64, o FAISSOptio
 	}
 	info.TrainSeconds = time.Since(start).Seconds()
 	start = time.Now()
+	if err := x.Reserve(rows); err != nil {
+		return nil, info, err
+	}
 	const block = 8192
 	buffer := make([]float32, min(block, rows)*dim)
 	for from := 0; from < rows; from += block {

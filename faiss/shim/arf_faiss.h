@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 /* Raised whenever the table changes. */
-#define ARF_FAISS_ABI 1
+#define ARF_FAISS_ABI 2
 
 typedef struct arf_faiss_api {
   int64_t abi;
@@ -34,6 +34,8 @@ typedef struct arf_faiss_api {
   int (*info)(int64_t index, int64_t out[4]);
   int (*train)(int64_t index, const float *vectors, int64_t count);
   int (*add)(int64_t index, const float *vectors, int64_t count);
+  /* Takes the memory for count vectors at once, where the kind of index allows it. */
+  int (*reserve)(int64_t index, int64_t count);
   /* Sets a parameter of the search ("nprobe", "efSearch"). */
   int (*set)(int64_t index, const char *parameter, double value);
   /* scores and ids: [count, k], best first; id -1 where fewer are found. */

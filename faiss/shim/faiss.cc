@@ -1,6 +1,8 @@
 // FAISS behind the C ABI of arf_faiss.h.
 #include <faiss/AutoTune.h>
 #include <faiss/Index.h>
+#include <faiss/IndexFlatCodes.h>
+#include <faiss/IndexHNSW.h>
 #include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/impl/FaissException.h>
 #include <faiss/index_factory.h>
@@ -86,6 +88,31 @@ int add(int64_t index, const float *vectors, int64_t count) {
   return guard([&] { index_of(index).add(count, vectors); });
 }
 
+// Newer versions' containers may lack reserve; then growing costs what it costs.
+template <typename V>
+auto reserve_in(V &v, size_t n, int) -> decltype(v.reserve(n)) {
+  v.reserve(n);
+}
+template <typename V>
+void reserve_in(V &, size_t, long) {}
+
+// Growing block by block would hold old and new memory side by side, up to three times the vectors.
+int reserve(int64_t index, int64_t count) {
+  return guard([&] {
+    faiss::Index *x = &index_of(index);
+    if (auto *graph = dynamic_cast<faiss::IndexHNSW *>(x)) {
+      faiss::HNSW &h = graph->hnsw;
+      // Each vertex has its links of level 0; one in M has those of another level too.
+      size_t links = static_cast<size_t>(h.cum_nb_neighbors(1)) + h.cum_nb_neighbors(1) / 16;
+      reserve_in(h.neighbors, count * links, 0);
+      reserve_in(h.levels, count, 0);
+      reserve_in(h.offsets, count + 1, 0);
+      x = graph->storage;
+    }
+    if (auto *flat = dynamic_cast<faiss::IndexFlatCodes *>(x)) reserve_in(flat->codes, count * flat->code_size, 0);
+  });
+}
+
 int set(int64_t index, const char *parameter, double value) {
   return guard([&] { faiss::ParameterSpace().set_index_parameter(&index_of(index), parameter, value); });
 }
@@ -108,7 +135,7 @@ extern "C" __attribute__((visibility("default"))) const arf_faiss_api *arf_faiss
   static const arf_faiss_api api = {
       ARF_FAISS_ABI,
       ARF_TEXT(FAISS_VERSION_MAJOR) "." ARF_TEXT(FAISS_VERSION_MINOR) "." ARF_TEXT(FAISS_VERSION_PATCH),
-      last_error, make, read, write, info, train, add, set, search, free_index, set_threads, interrupt,
+      last_error, make, read, write, info, train, add, reserve, set, search, free_index, set_threads, interrupt,
   };
   return &api;
 }
