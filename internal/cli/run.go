@@ -66,8 +66,9 @@ Steps that it needs and that aren't done yet are done first.
 the first method goes, prints tables and writes profile.json. What is measured
 is the time, FLOPs and bytes of libtorch's operators, by phase of the step,
 beside what the machine reaches at best.`,
-		Example: "  arf finetune configs/own-data.yaml --method arf\n  arf finetune configs/own-data.yaml --method arf --profile",
-		Args:    oneConfig,
+		Example:     "  arf finetune configs/own-data.yaml --method arf\n  arf finetune configs/own-data.yaml --method arf --profile",
+		Args:        oneConfig,
+		Annotations: map[string]string{together: "yes"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.profile < 0 {
 				return fmt.Errorf("--profile %d: want the number of steps to measure, 1 or more", f.profile)
@@ -90,6 +91,9 @@ func (f *runFlags) run(cmd *cobra.Command, s *settings, path string, last pipeli
 		return err
 	}
 	return inGroup(cmd.Context(), cfg.Device, cfg.Threads, func(ctx context.Context, g *dist.Group) error {
+		if f.profile > 0 && g.Size() > 1 {
+			return errors.New("--profile measures one process; start it by itself, without WORLD_SIZE")
+		}
 		return f.runIn(ctx, g, cfg, last)
 	})
 }
