@@ -42,18 +42,8 @@ type ScoredCaption struct {
 	OriginalScore float64 `json:"original_clip_score,omitempty"`
 }
 
-// ReadCaptions reads captions.jsonl into memory. A torn last line, as an
+// readCaptions reads captions.jsonl one record at a time. A torn last line, as an
 // interruption may leave, is left out. Errors name file and line.
-func ReadCaptions(path string) ([]CaptionRecord, error) {
-	var records []CaptionRecord
-	err := readCaptions(path, func(r CaptionRecord) { records = append(records, r) })
-	if err != nil {
-		return nil, err
-	}
-	return records, nil
-}
-
-// readCaptions is ReadCaptions one record at a time.
 func readCaptions(path string, each func(CaptionRecord)) error {
 	f, err := os.Open(path)
 	if err != nil {

@@ -115,9 +115,6 @@ func normal(t *torch.Tensor, std float64) {
 // device is where the weights are.
 func (d *Decoder) device() torch.Device { return d.Token.Weight.Device() }
 
-// prefixLength is the number of positions before the text.
-func (d *Decoder) prefixLength() int { return 1 + d.Config.Tower.Tokens }
-
 // EncodePrefix maps an image batch's map [B, tokens, tokenWidth] and feature
 // [B, featureWidth] to the prefix [B, 1+tokens, width].
 func (d *Decoder) EncodePrefix(v Vision) *torch.Tensor {
