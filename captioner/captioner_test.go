@@ -200,7 +200,7 @@ func TestCacheGivesTheLogitsOfTheWholePass(t *testing.T) {
 				d := m.Decoder
 				prefix := d.EncodePrefix(v)
 				first := torch.From(torch.CPU, []int64{5, 5, 5}, 3, 1)
-				hidden := d.extend(c, torch.Cat(1, prefix, d.Embed(first, 0)), prefixMask(torch.CPU, (1 + d.Config.Tower.Tokens), 1)).Select(1, (1 + d.Config.Tower.Tokens))
+				hidden := d.extend(c, torch.Cat(1, prefix, d.Embed(first, 0)), prefixMask(torch.CPU, (1+d.Config.Tower.Tokens), 1)).Select(1, (1 + d.Config.Tower.Tokens))
 				for place := range ids[0] {
 					got := torch.To[float32](d.Logits(hidden))
 					for b := range ids {
