@@ -6,13 +6,9 @@
 #include <cstring>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <unordered_map>
 
 #include "internal.h"
-
-extern "C" int dnnl_set_primitive_cache_capacity(int) __attribute__((weak));
-extern "C" int dnnl_get_primitive_cache_capacity(int *) __attribute__((weak));
 
 namespace arf {
 
@@ -145,27 +141,6 @@ struct Writer {
   }
 };
 
-// oneDNN 2.6 now and then asks for a senseless amount of memory while it compiles a kernel for a new
-// shape (docs/log.md, 14). Nothing was computed by then, so the operator can be called again, once what
-// the failed attempt left in the cache is gone: a promise that nobody keeps.
-void call(const OperatorHandle &operation, torch::jit::Stack &stack) {
-  auto arguments = stack;
-  try {
-    operation.callBoxed(&stack);
-    return;
-  } catch (const std::bad_alloc &e) { // bad_array_new_length is one
-    TORCH_WARN(operation.operator_name(), ": ", e.what(), "; called once more");
-  }
-  int capacity = 0;
-  if (dnnl_get_primitive_cache_capacity && dnnl_set_primitive_cache_capacity &&
-      dnnl_get_primitive_cache_capacity(&capacity) == 0) {
-    dnnl_set_primitive_cache_capacity(0);
-    dnnl_set_primitive_cache_capacity(capacity);
-  }
-  stack = std::move(arguments);
-  operation.callBoxed(&stack);
-}
-
 }  // namespace
 
 int op_call(int64_t op, const int64_t *args, int64_t arg_words, int64_t *out, int64_t out_capacity,
@@ -185,7 +160,7 @@ int op_call(int64_t op, const int64_t *args, int64_t arg_words, int64_t *out, in
                   " lacks its argument ", parameters[i].name());
       stack.push_back(*parameters[i].default_value());
     }
-    call(operation, stack);
+    operation.callBoxed(&stack);
     Writer writer{out, out + out_capacity};
     for (auto &v : stack) writer.value(v);
     *out_words = writer.at - out;
