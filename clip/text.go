@@ -41,27 +41,38 @@ func newTextTransformer(c TextConfig) *TextTransformer {
 // can't change its feature in a causal tower; its rows go through in groups of
 // like length, each padded to its longest only.
 func (t *TextTransformer) Forward(ids [][]int32) *torch.Tensor {
-	groups := [][]int{nil}
-	if !t.config.NonCausal && !t.config.LastPooling {
+	var groups [][]int
+	if t.config.NonCausal || t.config.LastPooling {
+		groups = [][]int{rowNumbers(len(ids))}
+	} else {
 		groups = byLength(ids)
 	}
-	if len(groups) == 1 {
+	if len(groups) == 1 && rounded(len(ids)) == len(ids) {
 		return t.forward(ids)
 	}
 	var parts []*torch.Tensor
 	back := make([]int64, len(ids)) // row of the joined parts that each text became
 	n := int64(0)
 	for _, group := range groups {
-		rows := make([][]int32, len(group))
-		for i, row := range group {
-			rows[i] = ids[row]
-			back[row] = n
-			n++
+		rows := make([][]int32, rounded(len(group)))
+		for i := range rows {
+			rows[i] = ids[group[min(i, len(group)-1)]]
 		}
+		for i, row := range group {
+			back[row] = n + int64(i)
+		}
+		n += int64(len(rows))
 		parts = append(parts, t.forward(rows))
 	}
 	joined := torch.Cat(0, parts...)
 	return joined.IndexSelect(0, torch.From(joined.Device(), back, len(back)))
+}
+
+// rounded is a number of rows, n or up to an eighth more, that comes again from step to step: libtorch
+// compiles kernels for each shape that it meets. The rows that this adds are left out of the result.
+func rounded(n int) int {
+	step := 1 << max(0, bits.Len(uint(n-1))-4)
+	return (n + step - 1) / step * step
 }
 
 // smallestGroup is how many texts are worth a pass of their own.
@@ -70,10 +81,7 @@ const smallestGroup = 32
 // byLength groups rows whose lengths lie between the same powers of two, short
 // ones first; those of a small group join the next longer one.
 func byLength(ids [][]int32) [][]int {
-	order := make([]int, len(ids))
-	for i := range order {
-		order[i] = i
-	}
+	order := rowNumbers(len(ids))
 	class := func(row int) int { return bits.Len(uint(max(len(ids[row])-1, 7))) } // ≤ 8, ≤ 16, ≤ 32 …
 	slices.SortStableFunc(order, func(a, b int) int { return class(a) - class(b) })
 	var groups [][]int
@@ -86,6 +94,14 @@ func byLength(ids [][]int32) [][]int {
 		start = i + 1
 	}
 	return groups
+}
+
+func rowNumbers(n int) []int {
+	rows := make([]int, n)
+	for i := range rows {
+		rows[i] = i
+	}
+	return rows
 }
 
 func (t *TextTransformer) forward(ids [][]int32) *torch.Tensor {

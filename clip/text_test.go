@@ -86,3 +86,16 @@ func TestByLength(t *testing.T) {
 		}
 	}
 }
+
+func TestRoundedRows(t *testing.T) {
+	for n, want := range map[int]int{1: 1, 16: 16, 17: 18, 32: 32, 33: 36, 129: 144, 256: 256, 257: 288} {
+		if got := rounded(n); got != want {
+			t.Errorf("%d rows become %d, want %d", n, got, want)
+		}
+	}
+	for n := 1; n < 5000; n++ {
+		if got := rounded(n); got < n || 8*(got-n) > n {
+			t.Errorf("%d rows become %d, more than an eighth on top", n, got)
+		}
+	}
+}
