@@ -20,6 +20,7 @@ const (
 	LeakPrint       = "leak_print"       // 16×16 grey values that correlate with a guarded image's
 	LeakCosine      = "leak_cosine"      // a feature near a guarded image's
 	NoText          = "no_text"          // nothing to learn from
+	Excluded        = "excluded"         // metadata that PairOptions.Exclude names
 	LowCLIPScore    = "low_clip_score"   // image and text don't fit
 	DuplicatePixels = "duplicate_pixels" // the same pixels as another pair's
 	DuplicateCosine = "duplicate_cosine" // a feature near another retrieved pair's

@@ -50,6 +50,9 @@ type PairOptions struct {
 	// that is the same for all pairs of a query): pairs that are near everything,
 	// hubs, rank lower.
 	CSLS bool `json:"csls"`
+	// Exclude drops pairs by their metadata: "column=value" each, the whole
+	// value; "column=" drops those without one.
+	Exclude []string `json:"exclude,omitempty"`
 	// DuplicateCosine drops retrieved pairs whose images are this near to
 	// another's; 0 drops those with equal pixels only.
 	DuplicateCosine float64      `json:"duplicate_cosine"`
@@ -261,9 +264,15 @@ func (r *retrieval) load(ctx context.Context) (err error) {
 	if err := r.pool.guard(ctx, in.Pool.Images(), guards, o, r.stage); err != nil {
 		return err
 	}
+	excluded, err := excludedRows(in.Pool, o.Exclude)
+	if err != nil {
+		return err
+	}
 	for i, row := range r.pool.rows {
 		switch {
 		case r.pool.dropped[i] != "":
+		case excluded != nil && excluded[i]:
+			r.pool.dropped[i] = Excluded
 		case clean(row.Caption) == "":
 			r.pool.dropped[i] = NoText
 		case float64(r.pool.clip[i]) < o.MinCLIPScore:

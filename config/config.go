@@ -105,6 +105,7 @@ type Pairs struct {
 	MinClipScore    float64   `yaml:"min_clip_score"`    // lowest cosine of a pair's own image and text; −1 = any
 	ClipScoreWeight float64   `yaml:"clip_score_weight"` // rank by cosine + weight · the pair's own cosine
 	CSLS            bool      `yaml:"csls"`              // rank down pairs that are near everything (Conneau et al. 2018)
+	Exclude         []string  `yaml:"exclude" json:",omitempty"` // column=value of the pool's metadata: such pairs are left out
 	DuplicateCosine float64   `yaml:"duplicate_cosine"`  // of pairs this near to each other an image keeps one; 0 = only equal pixels count
 	LeakGuard       LeakGuard `yaml:"leak_guard"`
 	BatchSize       int       `yaml:"batch_size"`              // images at a time when encoding the pool

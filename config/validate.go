@@ -66,6 +66,10 @@ func (v *validator) anchors(c *Config) {
 	v.min("anchors.pairs.batch_size", p.BatchSize, 1)
 	v.between("anchors.pairs.min_clip_score", p.MinClipScore, -1, 1)
 	v.between("anchors.pairs.clip_score_weight", p.ClipScoreWeight, 0, 100)
+	for i, e := range p.Exclude {
+		column, _, ok := strings.Cut(e, "=")
+		v.check(ok && column != "", fmt.Sprintf("anchors.pairs.exclude[%d]", i), "is %q; give column=value, such as license=CC-BY-NC-4.0", e)
+	}
 	v.between("anchors.pairs.duplicate_cosine", p.DuplicateCosine, 0, 1)
 	v.between("anchors.pairs.leak_guard.near_duplicate_print", p.LeakGuard.NearDuplicatePrint, 0, 1)
 	v.between("anchors.pairs.leak_guard.near_duplicate_cosine", p.LeakGuard.NearDuplicateCosine, 0, 1)

@@ -135,7 +135,7 @@ func (r *run) retrieve(ctx context.Context, s config.PairSource, in anchor.PairI
 	dir, p := strings.TrimSuffix(path, ".parquet"), r.pairSettings(s)
 	o := anchor.PairOptions{
 		K: p.K, ClassQuota: p.PerClassQuota, MinSimilarity: p.MinSimilarity, MinCLIPScore: p.MinClipScore,
-		CLIPScoreWeight: p.ClipScoreWeight, CSLS: p.CSLS, DuplicateCosine: p.DuplicateCosine,
+		CLIPScoreWeight: p.ClipScoreWeight, CSLS: p.CSLS, Exclude: p.Exclude, DuplicateCosine: p.DuplicateCosine,
 		Guard:     anchor.GuardOptions{Cosine: p.LeakGuard.NearDuplicateCosine, Print: p.LeakGuard.NearDuplicatePrint},
 		FAISS:     r.faiss(s),
 		Precision: r.precision, Device: r.device, Progress: r.stage(string(s) + " pairs"),

@@ -171,6 +171,7 @@ func (r *Run) dropped() (*droppedView, error) {
 		"leak_print":       fmt.Sprintf("16×16 grey values that correlate with a guarded image's by %g or more", s.Options.Guard.Print),
 		"leak_cosine":      fmt.Sprintf("image features with a cosine of %g or more to a guarded image's", s.Options.Guard.Cosine),
 		"no_text":          "no text to learn from",
+		"excluded":         "metadata that anchors.pairs.exclude names",
 		"low_clip_score":   fmt.Sprintf("image and text fit with a cosine below %g", s.Options.MinCLIPScore),
 		"duplicate_pixels": "the same pixels as another pair's, whose text fits better",
 		"duplicate_cosine": fmt.Sprintf("image features with a cosine of %g or more to another retrieved pair's", s.Options.Duplicate),

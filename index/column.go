@@ -1,0 +1,70 @@
+package index
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"arf/internal/parquetfile"
+
+	"github.com/parquet-go/parquet-go"
+)
+
+// Column reads one column of the metadata as text, "" where a row lacks it. The
+// error for a column that isn't there, or is a list, names those that could be
+// meant.
+func (s *Store) Column(name string) ([]string, error) {
+	out := make([]string, 0, s.Len())
+	for _, path := range s.metadata {
+		if err := parquetfile.Open(path, func(f *parquet.File) (err error) {
+			out, err = appendColumn(out, f, name)
+			return err
+		}); err != nil {
+			return nil, err
+		}
+	}
+	if len(out) != s.Len() {
+		return nil, fmt.Errorf("%s: column %s of the metadata has %d values for %d rows; embed the pool again", s.Dir, name, len(out), s.Len())
+	}
+	return out, nil
+}
+
+func appendColumn(out []string, f *parquet.File, name string) ([]string, error) {
+	column := f.Root().Column(name)
+	if column == nil || !column.Leaf() || column.Repeated() {
+		var names []string
+		for _, c := range f.Root().Columns() {
+			if c.Leaf() && !c.Repeated() {
+				names = append(names, c.Name())
+			}
+		}
+		slices.Sort(names)
+		return nil, fmt.Errorf("no column %q of single values; there are %s", name, strings.Join(names, ", "))
+	}
+	pages := column.Pages()
+	defer pages.Close()
+	for {
+		page, err := pages.ReadPage()
+		if errors.Is(err, io.EOF) {
+			return out, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		values := make([]parquet.Value, page.NumValues())
+		n, err := page.Values().ReadValues(values)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, err
+		}
+		for _, v := range values[:n] {
+			if v.IsNull() {
+				out = append(out, "")
+			} else {
+				out = append(out, v.String())
+			}
+		}
+		parquet.Release(page)
+	}
+}
