@@ -86,7 +86,7 @@ results: setup engine build ## the numbers of docs/results.md: all methods, seed
 
 sweep: setup engine build ## the settings table of docs/results.md, chosen on validation data; about an hour, resumable
 	@test -d data/icons || bin/arf data icons --out data/icons
-	@scripts/sweep.sh $(ARGS)
+	@scripts/sweep.sh validation $(ARGS)
 
 # ---- checks ----
 

@@ -15,12 +15,13 @@ const (
 	minFinetune   = 4  // a finetune class with fewer finetuning images isn't one
 	minID         = 2  // … or fewer ID images
 	minZeroShot   = 4  // a zero-shot class with fewer images isn't one
+	minStyle      = 20 // a style of the validation shift with fewer images isn't one
 )
 
 // plan is who goes where. Pairs are in the order in which they are written.
 type plan struct {
 	pairs  map[Role][]*icon           // pretrain, pretrain-heldout, pool
-	images map[Role]map[Style][]*icon // finetune, validation, id, zero-shot under ""; shift by style
+	images map[Role]map[Style][]*icon // finetune, validation, id, zero-shot under ""; shift and validation-shift by style
 	kept   map[int]bool               // classes that are in the benchmark
 }
 
@@ -97,7 +98,54 @@ func assign(ctx context.Context, icons []*icon, r *rules, counts Dropped, opts O
 		return nil, err
 	}
 	p.pairs[Pretrain], p.pairs[PretrainHeldout], p.pairs[Pool] = shuffled(rest), shuffled(heldout), shuffled(pool)
-	return p, nil
+	return p, p.validationShift(ctx, pool, train, r, counts)
+}
+
+// validationShift takes finetune classes in other styles from the pool's families that are set aside for choices. Nothing
+// of them looks like a finetuning or test image, as that has left the pool, or like a pair that stays in the pool or was
+// pretrained on.
+func (p *plan) validationShift(ctx context.Context, pool, train []*icon, r *rules, counts Dropped) error {
+	others := slices.Clone(train)
+	groups := map[Style][]*icon{}
+	for _, ic := range pool {
+		style := ic.Look.testStyle(r.setStyle(ic.Set), ic.Palette, declaredStyle(ic.Icon))
+		switch {
+		case !ic.Family.ValidationShift:
+			others = append(others, ic)
+		case ic.Class < 0 || !p.kept[ic.Class] || ic.Class >= r.finetune || style == StyleSolid:
+		case r.ruledOut(ic):
+			counts.add(ValidationShift, "shows something else than its name")
+		case style == StyleUnclear:
+			counts.add(ValidationShift, "style unclear from the pixels")
+		default:
+			groups[style] = append(groups[style], ic)
+		}
+	}
+	p.images[ValidationShift] = map[Style][]*icon{}
+	for _, style := range sortedKeys(groups) {
+		icons, err := without(ctx, groups[style], others, nil, func() { counts.add(ValidationShift, "looks like a pair of another family") })
+		if err != nil {
+			return err
+		}
+		icons = p.distinct(icons, func() { counts.add(ValidationShift, "looks like another of the same test") })
+		icons = limit(icons, perSetWide, func(ic *icon) string { return ic.Set }, func() { counts.add(ValidationShift, "more of the same set and class") })
+		if len(icons) < minStyle {
+			for range icons {
+				counts.add(ValidationShift, "of a style with too few images")
+			}
+			continue
+		}
+		p.images[ValidationShift][style] = r.byClass(icons)
+	}
+	return nil
+}
+
+// byClass orders images by class name, then by key.
+func (r *rules) byClass(icons []*icon) []*icon {
+	slices.SortFunc(icons, func(a, b *icon) int {
+		return cmp.Or(cmp.Compare(r.classes[a.Class].Name, r.classes[b.Class].Name), cmp.Compare(a.key(), b.key()))
+	})
+	return icons
 }
 
 // without returns the icons that look like none of the others.
@@ -128,7 +176,7 @@ func shuffled(icons []*icon) []*icon {
 
 // evaluation fills in finetune, validation, ID, shifts and zero-shot.
 func (p *plan) evaluation(ctx context.Context, eval []*icon, r *rules, counts Dropped) error {
-	groups := map[Role]map[Style][]*icon{Finetune: {}, Validation: {}, ID: {}, Shift: {}, ZeroShot: {}, ValidationShift: {}}
+	groups := map[Role]map[Style][]*icon{Finetune: {}, Validation: {}, ID: {}, Shift: {}, ZeroShot: {}}
 	for _, ic := range eval {
 		from := ic.Family.Role
 		zero := ic.Class >= r.finetune
@@ -140,7 +188,7 @@ func (p *plan) evaluation(ctx context.Context, eval []*icon, r *rules, counts Dr
 		case from != Test && zero:
 			counts.add(from, "of a zero-shot class")
 		case from != Test && ic.Style != StyleSolid:
-			groups[ValidationShift][""] = append(groups[ValidationShift][""], ic)
+			counts.add(from, "not solid")
 		case from != Test:
 			groups[from][""] = append(groups[from][""], ic)
 		case zero:
@@ -152,18 +200,13 @@ func (p *plan) evaluation(ctx context.Context, eval []*icon, r *rules, counts Dr
 		}
 	}
 	// Earlier groups win: what looks like a finetuning image leaves validation, what looks like one
-	// of either leaves the tests, and no test holds a picture twice. The shifted validation images come
-	// last: choosing on what looks like a test image would be choosing on the test.
+	// of either leaves the tests, and no test holds a picture twice.
 	var own []*icon
-	for _, role := range []Role{Finetune, Validation, ID, Shift, ZeroShot, ValidationShift} {
+	for _, role := range []Role{Finetune, Validation, ID, Shift, ZeroShot} {
 		for _, style := range sortedKeys(groups[role]) {
 			icons := groups[role][style]
 			if len(own) > 0 {
-				why := "looks like a finetuning image"
-				if role == ValidationShift {
-					why = "looks like a finetuning or test image"
-				}
-				kept, err := without(ctx, icons, own, nil, func() { counts.add(role, why) })
+				kept, err := without(ctx, icons, own, nil, func() { counts.add(role, "looks like a finetuning image") })
 				if err != nil {
 					return err
 				}
@@ -176,22 +219,15 @@ func (p *plan) evaluation(ctx context.Context, eval []*icon, r *rules, counts Dr
 			}
 			icons = limit(icons, most, func(ic *icon) string { return ic.Set }, func() { counts.add(role, "more of the same set and class") })
 			switch role {
-			case Shift, ValidationShift:
+			case Shift:
 				icons = limit(icons, perShiftClass, func(*icon) string { return "" }, func() { counts.add(role, "more of the same class") })
 			case ZeroShot:
 				icons = limit(icons, perZeroStyle, func(*icon) string { return "" }, func() { counts.add(role, "more of the same class") })
 			}
 			groups[role][style] = icons
 		}
-		switch role {
-		case Finetune, Validation:
+		if role == Finetune || role == Validation {
 			own = append(own, groups[role][""]...)
-		case ZeroShot:
-			for _, tests := range []Role{ID, Shift, ZeroShot} {
-				for _, style := range sortedKeys(groups[tests]) {
-					own = append(own, groups[tests][style]...)
-				}
-			}
 		}
 	}
 	number := map[Role]map[int]int{}
@@ -226,9 +262,7 @@ func (p *plan) evaluation(ctx context.Context, eval []*icon, r *rules, counts Dr
 			}
 		}
 		for _, icons := range p.images[role] {
-			slices.SortFunc(icons, func(a, b *icon) int {
-				return cmp.Or(cmp.Compare(r.classes[a.Class].Name, r.classes[b.Class].Name), cmp.Compare(a.key(), b.key()))
-			})
+			r.byClass(icons)
 		}
 	}
 	return nil

@@ -21,7 +21,7 @@ import (
 // smallSets has every role in it.
 var smallSets = []string{
 	"bytesize", "codex", "prime", // pretrain
-	"geo", "vs", // pool
+	"geo", "vs", "lineicons", "guidance", "streamline-cyber-color", // pool
 	"fa-solid", "fa6-solid", "fa7-solid", "bxs", "vaadin", "fontisto", // finetune
 	"zondicons",                                                                            // validation
 	"picon", "whh", "el", "uim", "flat-color-icons", "feather", "pixelarticons", "fxemoji", // test
@@ -166,6 +166,11 @@ func checkCorpus(t *testing.T, dir string, m *Manifest) {
 	for _, row := range rows[1:] {
 		licences[row[0]] = row[3]
 	}
+	for _, style := range []Style{StyleLine, StyleColor} {
+		if part := m.Parts["validation-shift/"+string(style)]; part.Images < minStyle || part.Images != part.Styles[style] {
+			t.Errorf("validation shift in %s: %+v", style, part)
+		}
+	}
 	pictures := map[string][][]byte{} // by folder
 	sets := map[string]map[string]bool{}
 	for folder, part := range m.Parts {
@@ -194,6 +199,9 @@ func checkCorpus(t *testing.T, dir string, m *Manifest) {
 				rgb = append(rgb, rgba.Pix[i:i+3]...)
 			}
 			pictures[folder] = append(pictures[folder], rgb)
+			if folder == "pool" && !r.families[set].ValidationShift {
+				pictures["rest of the pool"] = append(pictures["rest of the pool"], rgb)
+			}
 		}
 		if shards, _ := filepath.Glob(filepath.Join(dir, folder, "*.tar")); len(shards) > 0 {
 			for _, shard := range shards {
@@ -248,6 +256,8 @@ func checkCorpus(t *testing.T, dir string, m *Manifest) {
 		switch {
 		case folder == "pretrain" || folder == "pretrain-heldout":
 			return "pretrain"
+		case strings.HasPrefix(folder, "validation-shift/"):
+			return "pool"
 		case folder == "pool" || folder == "finetune" || folder == "validation":
 			return folder
 		}
@@ -257,11 +267,8 @@ func checkCorpus(t *testing.T, dir string, m *Manifest) {
 	for folder, in := range sets {
 		for set := range in {
 			family := r.families[set].Name
-			if folder == "validation-shift" {
-				if role := r.families[set].Role; role != Finetune && role != Validation {
-					t.Errorf("%s: set %s is of role %s", folder, set, role)
-				}
-				continue
+			if strings.HasPrefix(folder, "validation-shift/") && !r.families[set].ValidationShift {
+				t.Errorf("%s: set %s isn't one for it", folder, set)
 			}
 			if other, ok := owner[family]; ok && other != group(folder) {
 				t.Errorf("family %s is in %s and in %s", family, other, folder)
@@ -280,14 +287,14 @@ func checkCorpus(t *testing.T, dir string, m *Manifest) {
 	own := append(prints("finetune"), prints("validation")...)
 	var tests []*icon
 	for folder := range m.Parts {
-		if group(folder) == "test" && folder != "validation-shift" {
+		if group(folder) == "test" {
 			tests = append(tests, prints(folder)...)
 		}
 	}
 	for folder := range m.Parts {
 		others, what := pairs, "the corpora"
-		if folder == "validation-shift" {
-			others, what = slices.Concat(pairs, own, tests), "the corpora, the finetuning images or the tests"
+		if strings.HasPrefix(folder, "validation-shift/") {
+			others, what = slices.Concat(prints("pretrain"), prints("rest of the pool"), own, tests), "the other pairs, the finetuning images or the tests"
 		} else if group(folder) == "test" {
 			others, what = append(slices.Clip(pairs), own...), "the corpora or the finetuning images"
 		} else if group(folder) != "finetune" && group(folder) != "validation" {

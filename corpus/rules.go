@@ -31,7 +31,7 @@ const (
 	Pool            Role = "pool"
 	Finetune        Role = "finetune"
 	Validation      Role = "validation"
-	ValidationShift Role = "validation-shift" // finetune classes in other styles, from the finetuning and validation sets
+	ValidationShift Role = "validation-shift" // finetune classes in other styles, from some families of the pool
 	Test            Role = "test"
 	ID              Role = "id"
 	Shift           Role = "shift"
@@ -44,6 +44,8 @@ type Family struct {
 	Role  Role     `yaml:"role"`
 	Style Style    `yaml:"style"` // of every icon, where the pixels can't tell: emoji, pixel-hand
 	Sets  []string `yaml:"sets"`
+	// ValidationShift says that icons of a pool family also stand for the shifts while choices are made.
+	ValidationShift bool `yaml:"validation_shift"`
 }
 
 // Class is a label and the other names of the same thing.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"arf/config"
 )
 
 // packageDir is the installed @iconify/json; tests that need it are skipped without it.
@@ -168,5 +170,32 @@ func TestUnknownRuleKeysAreErrors(t *testing.T) {
 	var r rules
 	if err := decodeYAML([]byte("licenses: [MIT]\n"), &r); err == nil {
 		t.Error("a misspelt key was accepted")
+	}
+}
+
+// While choices are made, nothing of the families of the validation shift may be a pair.
+func TestValidationShiftIsLeftOutOfItsPool(t *testing.T) {
+	r, err := loadRules()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, f := range r.Families {
+		if f.ValidationShift {
+			if f.Role != Pool {
+				t.Errorf("family %s of the validation shift is of role %s", f.Name, f.Role)
+			}
+			for _, set := range f.Sets {
+				want = append(want, "set="+set)
+			}
+		}
+	}
+	cfg, err := config.Load("../configs/icons-validation.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(want)
+	if got := slices.Sorted(slices.Values(cfg.Anchors.Pairs.Exclude)); !slices.Equal(got, want) {
+		t.Errorf("configs/icons-validation.yaml leaves out %q, want %q", got, want)
 	}
 }

@@ -11,7 +11,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 
@@ -33,11 +35,15 @@ func (p *plan) parts() []part {
 	for _, role := range []Role{Pretrain, PretrainHeldout, Pool} {
 		out = append(out, part{string(role), p.pairs[role], true})
 	}
-	for _, role := range []Role{Finetune, Validation, ValidationShift, ID, ZeroShot} {
+	for _, role := range []Role{Finetune, Validation, ID, ZeroShot} {
 		out = append(out, part{string(role), p.images[role][""], false})
 	}
-	for _, style := range []Style{StyleLine, StyleDuotone, StyleColor, StyleEmoji, StylePixelHand} {
-		out = append(out, part{filepath.Join(string(Shift), string(style)), p.images[Shift][style], false})
+	for _, role := range []Role{ValidationShift, Shift} {
+		for _, style := range []Style{StyleLine, StyleDuotone, StyleColor, StyleEmoji, StylePixelHand} {
+			if icons := p.images[role][style]; len(icons) > 0 || role == Shift {
+				out = append(out, part{filepath.Join(string(role), string(style)), icons, false})
+			}
+		}
 	}
 	return out
 }
@@ -52,6 +58,9 @@ func write(ctx context.Context, p *plan, r *rules, m *Manifest, opts Options) er
 	}
 	m.Parts = map[string]Part{}
 	parts := p.parts()
+	if err := removeOthers(opts.Out, parts); err != nil {
+		return fmt.Errorf("writing the icon corpus: %w", err)
+	}
 	for i, part := range parts {
 		opts.Progress("write", i, len(parts))
 		info := part.describe(r)
@@ -81,6 +90,26 @@ func write(ctx context.Context, p *plan, r *rules, m *Manifest, opts Options) er
 		return err
 	}
 	return writeJSON(filepath.Join(opts.Out, "manifest.json"), m)
+}
+
+// removeOthers removes folders that an earlier version wrote and this one doesn't: those with a stamp.
+func removeOthers(out string, parts []part) error {
+	for _, pattern := range []string{"*/.sha256", "*/*/.sha256"} {
+		stamps, err := fs.Glob(os.DirFS(out), pattern)
+		if err != nil {
+			return err
+		}
+		for _, stamp := range stamps {
+			folder := path.Dir(stamp)
+			if slices.ContainsFunc(parts, func(p part) bool { return filepath.ToSlash(p.folder) == folder }) {
+				continue
+			}
+			if err := os.RemoveAll(filepath.Join(out, folder)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // describe counts and hashes a part.

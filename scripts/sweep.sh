@@ -1,37 +1,60 @@
 #!/usr/bin/env bash
-# One setting at a time away from configs/icons.yaml, on validation data: configs/icons-validation.yaml names no test set.
-# Finished runs are skipped, so it can be stopped and called again. Prints the table of docs/results.md.
-#   scripts/sweep.sh [flags of arf run]
+# Runs that differ from a config in one setting each, and the table that compares them. Finished runs are skipped, so it
+# can be stopped and called again.
+#   scripts/sweep.sh validation [flags of arf run]     settings on validation data; configs/icons-validation.yaml names no test set
+#   scripts/sweep.sh pairs MODEL [flags of arf run]    which pairs, three seeds on the icon benchmark's tests: what explains them
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 runs=()
 # NAME METHODS KEY=VALUE...
 setting() {
-	local name=sweep-$1 methods=$2 sets=()
+	local name=$prefix-$1 methods=$2 sets=()
 	shift 2
 	for s in "$@"; do sets+=(--set "$s"); done
-	bin/arf run configs/icons-validation.yaml --quiet --set name="$name" --set methods="[$methods]" "${flags[@]}" "${sets[@]}" >&2
+	bin/arf run "$config" --quiet --set name="$name" --set methods="[$methods]" "${flags[@]}" "${sets[@]}" >&2
 	runs+=("runs/$name")
 }
-flags=("$@")
 
-setting default zeroshot,flyp,arf
-setting lr-1e-4 flyp,arf train.lr=1e-4
-setting lr-1e-3 flyp,arf train.lr=1e-3
-setting epochs-20 flyp,arf train.epochs=20
-setting query-class-text arf anchors.pairs.query=class-text
-setting query-mix arf anchors.pairs.query=mix
-setting query-image-text arf anchors.pairs.query=image-text
-setting query-caption-text arf anchors.pairs.query=caption-text
-setting ita-2 arf train.lambda_ita=2
-setting tca-2 arf train.lambda_tca=2
-setting tca-0 arf train.lambda_tca=0
-setting negatives-mask flyp,arf train.negatives=mask
-setting negatives-soft flyp,arf train.negatives=soft
-setting k-3 arf anchors.pairs.k=3
-setting k-30 arf anchors.pairs.k=30
-setting csls arf anchors.pairs.csls=true
-setting clip-score arf anchors.pairs.clip_score_weight=1
-setting temperature-1 arf anchors.captions.temperature=1
+case ${1-} in
+validation)
+	config=configs/icons-validation.yaml prefix=sweep flags=("${@:2}")
+	setting default zeroshot,flyp,flyp+ita,flyp+random,arf,arf+random
+	setting lr-1e-4 flyp,arf train.lr=1e-4
+	setting lr-1e-3 flyp,arf train.lr=1e-3
+	setting epochs-20 flyp,arf train.epochs=20
+	setting query-image-text arf anchors.pairs.query=image-text
+	setting query-class-text arf anchors.pairs.query=class-text
+	setting query-caption-text arf anchors.pairs.query=caption-text
+	setting query-mix arf anchors.pairs.query=mix
+	setting k-3 arf anchors.pairs.k=3
+	setting k-30 arf anchors.pairs.k=30
+	setting k-100 arf anchors.pairs.k=100
+	setting csls arf anchors.pairs.csls=true
+	setting clip-score arf anchors.pairs.clip_score_weight=1
+	setting ita-2 arf train.lambda_ita=2
+	setting tca-2 arf train.lambda_tca=2
+	setting tca-0 arf train.lambda_tca=0
+	setting negatives-mask flyp,arf train.negatives=mask
+	setting negatives-soft flyp,arf train.negatives=soft
+	setting temperature-1 arf anchors.captions.temperature=1
+	;;
+pairs)
+	model=${2?which pretrained model?}
+	config=configs/icons.yaml prefix=pairs-$(basename "${model%/model}")
+	flags=(--set "model=$model" --set "seeds=[0, 1, 2]" --set "eval.wise_alphas=[]" "${@:3}")
+	setting image flyp+ita
+	setting image-k-100 flyp+ita anchors.pairs.k=100
+	setting image-mask flyp+ita train.negatives=mask
+	setting image-text flyp+ita anchors.pairs.query=image-text
+	setting image-text-k-100 flyp+ita anchors.pairs.query=image-text anchors.pairs.k=100
+	setting class-text flyp+ita anchors.pairs.query=class-text
+	setting random flyp+random
+	setting random-k-5 flyp+random anchors.pairs.k=5
+	;;
+*)
+	sed -n '2,6s/^# \?//p' "$0" >&2
+	exit 2
+	;;
+esac
 bin/arf compare "${runs[@]}"
