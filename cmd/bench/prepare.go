@@ -198,7 +198,7 @@ func makeJPEG(ctx context.Context, s scale, source string) error {
 		finetune    bool
 	}
 	var found []icon
-	for _, part := range []string{"finetune", "id", "validation", "zero-shot", "shift/*", "validation-shift"} {
+	for _, part := range []string{"finetune", "id", "validation", "zero-shot", "shift/*", "validation-shift/*"} {
 		folders, err := filepath.Glob(filepath.Join(icons, part))
 		if err != nil {
 			return err
