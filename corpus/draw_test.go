@@ -35,7 +35,7 @@ func needNode(t *testing.T) {
 func TestDrawerSurvivesItsIcons(t *testing.T) {
 	needNode(t)
 	svgs := []string{"die", "a", "bb", "die", "die", "ccc", "bad", "hang", "dddd", "die"}
-	d := &drawer{modules: ".", size: 4, script: []byte(fakeScript), patience: 2 * time.Second}
+	d := &drawer{modules: ".", size: 4, script: []byte(fakeScript), patience: 8 * time.Second}
 	defer d.close()
 	var got []string
 	err := d.draw(t.Context(), len(svgs), func(i int) string { return svgs[i] }, func(i int, rgb []byte, failed string) error {
