@@ -2,7 +2,7 @@
 # Runs that differ from a config in one setting each, and the table that compares them. Finished runs are skipped, so it
 # can be stopped and called again.
 #   scripts/sweep.sh validation [flags of arf run]     settings on validation data; configs/icons-validation.yaml names no test set
-#   scripts/sweep.sh pairs MODEL [flags of arf run]    which pairs, three seeds on the icon benchmark's tests: what explains them
+#   scripts/sweep.sh pairs MODEL [flags of arf run]    other pairs than flyp+ita's and flyp+random's, three seeds on the tests: what explains these
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -43,13 +43,11 @@ pairs)
 	model=${2?which pretrained model?}
 	config=configs/icons.yaml prefix=pairs-$(basename "${model%/model}")
 	flags=(--set "model=$model" --set "seeds=[0, 1, 2]" --set "eval.wise_alphas=[]" "${@:3}")
-	setting image flyp+ita
 	setting image-k-100 flyp+ita anchors.pairs.k=100
 	setting image-mask flyp+ita train.negatives=mask
 	setting image-text flyp+ita anchors.pairs.query=image-text
 	setting image-text-k-100 flyp+ita anchors.pairs.query=image-text anchors.pairs.k=100
 	setting class-text flyp+ita anchors.pairs.query=class-text
-	setting random flyp+random
 	setting random-k-5 flyp+random anchors.pairs.k=5
 	;;
 *)
