@@ -101,6 +101,9 @@ test-go: ## vet and test only (PKG=./clip for one package)
 	@# Packages are tested side by side, so threads of one that wait must not spin.
 	OMP_WAIT_POLICY=PASSIVE $(GO) test -count=1 -timeout=20m $(PKG)
 
+test-milvus: engine ## the tests that need a Milvus server, which is fetched from PyPI (ARGS='-run=…')
+	@scripts/milvus.sh $(ARGS)
+
 lint: ## golangci-lint and shellcheck
 	@scripts/setup.sh lint
 	$(GO) run $(GOLANGCI_LINT) run
@@ -140,4 +143,4 @@ parity: build ## let transformers and open_clip load what arf writes; measured e
 clean: ## remove what was built; data and runs stay
 	rm -rf bin build/shim $(ENGINE) $(FAISS)
 
-.PHONY: help setup engine build demo results sweep test test-go lint fuzz soak bench bench-go bench-index golden parity clean
+.PHONY: help setup engine build demo results sweep test test-go test-milvus lint fuzz soak bench bench-go bench-index golden parity clean
