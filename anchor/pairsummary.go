@@ -36,8 +36,9 @@ type PairSummary struct {
 	// NamesClass are the shares of pairs up to that rank of which a text names
 	// the query's class.
 	NamesClass map[string]float64 `json:"names_class"` // "@1", "@5", "@k"
-	// FAISS tells of an approximate search; nil for an exact one.
-	FAISS *FAISSSummary `json:"faiss,omitempty"`
+	// FAISS or Milvus tells of an approximate search; both are nil for an exact one.
+	FAISS  *FAISSSummary  `json:"faiss,omitempty"`
+	Milvus *MilvusSummary `json:"milvus,omitempty"`
 }
 
 // Dropped is an example of a pair that was left out.
@@ -111,8 +112,8 @@ func (r *retrieval) summarize(pairs []Pair, lists [][]found) *PairSummary {
 		s.CLIPScore += p.CLIPScore / float64(len(pairs))
 	}
 	s.NamesClass = namesClass(pairs, r.o.K)
-	if r.faiss != nil {
-		s.FAISS = &r.faiss.summary
+	if r.approximate != nil {
+		r.approximate.summarize(s)
 	}
 	return s
 }

@@ -60,6 +60,9 @@ type PairOptions struct {
 	// FAISS searches the pool approximately, through its FAISS indexes, which are
 	// built where they aren't there; the guard stays exact.
 	FAISS bool `json:"faiss,omitempty"`
+	// Milvus searches it through collections on a Milvus server, which are filled
+	// where they aren't there; nil doesn't. FAISS must be false.
+	Milvus *index.MilvusOptions `json:"milvus,omitempty"`
 
 	// Precision of the texts' features: torch.BFloat16 or torch.Float32 (the
 	// zero value too).
@@ -86,6 +89,8 @@ func (o *PairOptions) check(in *PairInput) error {
 	switch {
 	case in.Like != nil && !o.Query.Random:
 		return errors.New("pairs to be like are for the query random only")
+	case o.FAISS && o.Milvus != nil:
+		return errors.New("the pool is searched through FAISS or Milvus, not both")
 	case o.K < 0 || o.ClassQuota < 0:
 		return errors.New("k and the class quota can't be negative")
 	case in.Pool == nil || in.Finetune == nil:
@@ -173,11 +178,11 @@ func retrieve(ctx context.Context, path string, in *PairInput, o PairOptions) (*
 	if err := r.load(ctx); err != nil {
 		return nil, err
 	}
-	if o.FAISS && !o.Query.Random {
-		if r.faiss, err = r.openFAISS(ctx); err != nil {
+	if (o.FAISS || o.Milvus != nil) && !o.Query.Random {
+		if err := r.openApproximate(ctx); err != nil {
 			return nil, err
 		}
-		defer r.faiss.close()
+		defer r.approximate.close()
 	}
 	var lists [][]found
 	if o.Query.Random {
@@ -238,8 +243,9 @@ type retrieval struct {
 	vectors    index.Dense // of the queries
 	asks       []bool      // false for queries without any part
 	candidates *candidates
-	scale      float64      // of the cosines in the ranking
-	faiss      *approximate // nil for an exact search
+	scale      float64 // of the cosines in the ranking
+
+	approximate *approximate // nil for an exact search
 }
 
 // load reads rows and features, and drops what may not be retrieved.
@@ -386,8 +392,8 @@ func (r *retrieval) search(ctx context.Context) ([][]found, error) {
 // nearest finds each query's k best pairs.
 func (r *retrieval) nearest(ctx context.Context, k int) (*index.Neighbors, error) {
 	progress := r.stage.next()
-	if r.faiss != nil {
-		return r.faiss.search(ctx, r.vectors, k, progress)
+	if r.approximate != nil {
+		return r.approximate.search(ctx, r.vectors, k, progress)
 	}
 	return (&index.Exact{Vectors: r.candidates, Device: r.o.Device, Progress: progress}).Search(ctx, r.vectors, k)
 }

@@ -19,7 +19,7 @@ func newStages(o PairOptions) *stages {
 	if o.CSLS {
 		s.total++
 	}
-	if o.FAISS {
+	if o.FAISS || o.Milvus != nil {
 		s.total++ // building
 	}
 	return s

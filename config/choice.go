@@ -139,11 +139,22 @@ func (Query) choices() []string {
 type Index string
 
 const (
-	IndexExact Index = "exact" // compares every query with every pair
-	IndexFAISS Index = "faiss" // approximately, through an index of FAISS
+	IndexExact  Index = "exact"  // compares every query with every pair
+	IndexFAISS  Index = "faiss"  // approximately, through an index of FAISS
+	IndexMilvus Index = "milvus" // approximately, through a Milvus server
 )
 
-func (Index) choices() []string { return []string{"exact", "faiss"} }
+func (Index) choices() []string { return []string{"exact", "faiss", "milvus"} }
+
+// MilvusIndex is the kind of index that a Milvus server builds, in Milvus's words.
+type MilvusIndex string
+
+// MilvusAuto has the server choose.
+const MilvusAuto MilvusIndex = "AUTOINDEX"
+
+func (MilvusIndex) choices() []string {
+	return []string{"AUTOINDEX", "FLAT", "HNSW", "IVF_FLAT", "IVF_SQ8", "DISKANN"}
+}
 
 // Negatives says what the contrastive loss does with pairs of one batch that share their class or text.
 type Negatives string

@@ -110,6 +110,15 @@ type Pairs struct {
 	LeakGuard       LeakGuard `yaml:"leak_guard"`
 	BatchSize       int       `yaml:"batch_size"`              // images at a time when encoding the pool
 	Index           Index     `yaml:"index" json:",omitempty"` // how the nearest pairs are found
+	Milvus          Milvus    `yaml:"milvus" json:",omitzero"` // the server of index: milvus
+}
+
+// Milvus is a vector database on other machines that the pool is searched through. The environment variable
+// ARF_MILVUS_TOKEN has its API key or user:password.
+type Milvus struct {
+	Address    string      `yaml:"address"`    // host:port or http(s)://host:port[/database]; empty = none
+	Collection string      `yaml:"collection"` // begins the collections' names; empty = arf_ and the features' fingerprint
+	IndexType  MilvusIndex `yaml:"index_type"` // that the server builds
 }
 
 // LeakGuard keeps images of the evaluation out of the retrieved pairs. The validation set and all suites are
@@ -199,6 +208,7 @@ func Default() Config {
 			},
 			Pairs: Pairs{
 				Query: QueryImage, K: 10, MinSimilarity: -1, MinClipScore: -1, BatchSize: 256, Index: IndexExact,
+				Milvus:    Milvus{IndexType: MilvusAuto},
 				LeakGuard: LeakGuard{NearDuplicateCosine: 0.98},
 			},
 		},

@@ -12,8 +12,9 @@ import (
 
 var (
 	// A run's and a suite's name become file names.
-	nameForm   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
-	deviceForm = regexp.MustCompile(`^(auto|cpu|cuda(:[0-9]+)?)$`)
+	nameForm       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+	collectionForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
+	deviceForm     = regexp.MustCompile(`^(auto|cpu|cuda(:[0-9]+)?)$`)
 )
 
 // Validate checks the values against each other and their ranges, without looking at files. All mistakes are
@@ -73,6 +74,8 @@ func (v *validator) anchors(c *Config) {
 	v.between("anchors.pairs.duplicate_cosine", p.DuplicateCosine, 0, 1)
 	v.between("anchors.pairs.leak_guard.near_duplicate_print", p.LeakGuard.NearDuplicatePrint, 0, 1)
 	v.between("anchors.pairs.leak_guard.near_duplicate_cosine", p.LeakGuard.NearDuplicateCosine, 0, 1)
+	v.check(p.Index != IndexMilvus || p.Milvus.Address != "", "anchors.pairs.milvus.address", "is missing; give the Milvus server's host and port, such as localhost:19530, or set index to exact")
+	v.check(p.Milvus.Collection == "" || collectionForm.MatchString(p.Milvus.Collection), "anchors.pairs.milvus.collection", "%q can't name a collection; use letters, digits and underscore, not a digit first", p.Milvus.Collection)
 	for i, s := range p.LeakGuard.Sources {
 		v.required(fmt.Sprintf("anchors.pairs.leak_guard.sources[%d]", i), s, "the images to guard")
 	}

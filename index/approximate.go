@@ -11,8 +11,8 @@ import (
 )
 
 // Approximate ranks rows by inner product, as Exact does, but looks only at
-// those that FAISS finds near; their scores are exact. Tune sets how many those
-// are.
+// those that an index of FAISS or Milvus finds near; their scores are exact. Tune
+// sets how many those are.
 type Approximate struct {
 	Vectors Vectors // that are ranked
 	// Parts nominate rows. Each has an index of some columns of Vectors.
@@ -22,11 +22,23 @@ type Approximate struct {
 	effort int // see set
 }
 
-// Part is a FAISS index of the columns [First, First+Index.Dim()) of the
-// vectors; row i of both is the same.
+// Part is an index of the columns [First, First+Index.Dim()) of the vectors; row
+// i of both is the same.
 type Part struct {
-	Index *faiss.Index
+	Index Nominator
 	First int
+}
+
+// Nominator finds rows that are near: *faiss.Index, *milvus.Collection.
+type Nominator interface {
+	Len() int // rows
+	Dim() int
+	// Set sets how much of the index a search looks at, by FAISS's name of it. It
+	// fails for names that this kind of index hasn't.
+	Set(name string, value int) error
+	// Search gives the k rows of the greatest inner product for each query [n, Dim],
+	// best first, as [n, k]; −1 stands for none.
+	Search(ctx context.Context, queries []float32, k int) (scores []float32, rows []int64, err error)
 }
 
 // mostEffort bounds the search: 4096 clusters or 65536 vertices looked at.
@@ -129,7 +141,9 @@ func (a *Approximate) nominate(ctx context.Context, queries Dense, open []int, f
 		for i, q := range open {
 			copy(asked[i*dim:(i+1)*dim], queries.Row(q)[p.First:])
 		}
-		faiss.SetThreads(torch.Threads())
+		if _, ok := p.Index.(*faiss.Index); ok {
+			faiss.SetThreads(torch.Threads())
+		}
 		_, found, err := p.Index.Search(ctx, asked, fetch)
 		if err != nil {
 			return nil, err

@@ -10,7 +10,8 @@
 //	image.index, text.index      FAISS indexes of them, if built: see Store.FAISS
 //
 // Embed writes such a folder, shard by shard, and goes on where it was stopped.
-// Open reads one. Exact searches it, Approximate with the help of FAISS.
+// Open reads one. Exact searches it, Approximate with the help of FAISS or of
+// Milvus, a vector database on other machines.
 package index
 
 import (

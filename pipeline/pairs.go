@@ -13,6 +13,7 @@ import (
 	"arf/dataset"
 	"arf/finetune"
 	"arf/index"
+	"arf/milvus"
 )
 
 // pairsPath is pairs.parquet, for a control's pairs pairs-random.parquet and so on.
@@ -33,10 +34,13 @@ func (r *run) pairSettings(s config.PairSource) config.Pairs {
 	return p
 }
 
-// faiss tells whether pairs are found through FAISS.
-func (r *run) faiss(s config.PairSource) bool {
+// approximate is the index that pairs are found through, "" for an exact search.
+func (r *run) approximate(s config.PairSource) config.Index {
 	p := r.pairSettings(s)
-	return p.Query != config.QueryRandom && p.Index == config.IndexFAISS
+	if p.Query == config.QueryRandom || p.Index == config.IndexExact {
+		return ""
+	}
+	return p.Index
 }
 
 // pairsHash covers what the pairs depend on.
@@ -44,10 +48,11 @@ func (r *run) pairsHash(s config.PairSource) (string, error) {
 	p := r.pairSettings(s)
 	p.BatchSize, p.LeakGuard.Sources = 0, nil
 	// Only an approximate search gives other pairs.
-	p.Index = ""
-	if r.faiss(s) {
-		p.Index = config.IndexFAISS
+	p.Index = r.approximate(s)
+	if p.Index != config.IndexMilvus {
+		p.Milvus = config.Milvus{}
 	}
+	p.Milvus.Address, p.Milvus.Collection = "", ""
 	parts := []any{"pairs", r.modelHash, r.data.hashes["finetune"], r.data.hashes["pool"], p, r.precision.String()}
 	if p.LeakGuard.On() {
 		for _, g := range r.data.guarded {
@@ -137,8 +142,14 @@ func (r *run) retrieve(ctx context.Context, s config.PairSource, in anchor.PairI
 		K: p.K, ClassQuota: p.PerClassQuota, MinSimilarity: p.MinSimilarity, MinCLIPScore: p.MinClipScore,
 		CLIPScoreWeight: p.ClipScoreWeight, CSLS: p.CSLS, Exclude: p.Exclude, DuplicateCosine: p.DuplicateCosine,
 		Guard:     anchor.GuardOptions{Cosine: p.LeakGuard.NearDuplicateCosine, Print: p.LeakGuard.NearDuplicatePrint},
-		FAISS:     r.faiss(s),
+		FAISS:     r.approximate(s) == config.IndexFAISS,
 		Precision: r.precision, Device: r.device, Progress: r.stage(string(s) + " pairs"),
+	}
+	if m := p.Milvus; r.approximate(s) == config.IndexMilvus {
+		o.Milvus = &index.MilvusOptions{
+			Options:    milvus.Options{Address: m.Address, Token: os.Getenv(milvus.TokenEnv)},
+			Collection: m.Collection, Kind: string(m.IndexType),
+		}
 	}
 	if o.Query, err = anchor.ParseQuery(string(p.Query)); err != nil {
 		return err
@@ -164,6 +175,9 @@ func (r *run) retrieve(ctx context.Context, s config.PairSource, in anchor.PairI
 			s, summary.Pairs, summary.Queries, summary.Distinct, summary.Score, summary.Pool-summary.Eligible, summary.Pool, dir+".json")
 		if f := summary.FAISS; f != nil {
 			fmt.Fprintln(r.o.Out, f)
+		}
+		if m := summary.Milvus; m != nil {
+			fmt.Fprintln(r.o.Out, m)
 		}
 	}
 	return finished(dir, inputs)

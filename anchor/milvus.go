@@ -1,0 +1,63 @@
+package anchor
+
+import (
+	"context"
+	"fmt"
+
+	"arf/index"
+	"arf/milvus"
+	"arf/torch"
+	"arf/train"
+
+	"github.com/dustin/go-humanize"
+)
+
+// MilvusSummary tells of an approximate search through Milvus.
+type MilvusSummary struct {
+	Collections []index.MilvusInfo `json:"collections"`
+	SearchSummary
+	// PeakMemory is this process's so far in bytes, all that it did before
+	// included; what the server takes is the server's to tell.
+	PeakMemory int64 `json:"peak_memory_bytes"`
+}
+
+// String is a line for the user.
+func (s *MilvusSummary) String() string {
+	text := "milvus:"
+	for i, x := range s.Collections {
+		if i > 0 {
+			text += " and"
+		}
+		text += fmt.Sprintf(" %s at %s, %s of %d rows (%s of vectors", x.Collection, x.Address, x.Kind, x.Rows, humanize.IBytes(uint64(x.Bytes)))
+		if sent := x.Rows - x.Present; sent > 0 {
+			text += fmt.Sprintf(", %d of them sent in %.1f s and indexed in %.1f s", sent, x.InsertSeconds, x.IndexSeconds)
+		}
+		text += ")"
+	}
+	return text + fmt.Sprintf("; %s; %s of memory at most", s.SearchSummary, humanize.IBytes(uint64(s.PeakMemory)))
+}
+
+// openMilvus opens or fills the server's collections of the pool's features.
+func (r *retrieval) openMilvus(ctx context.Context, a *approximate) error {
+	o := *r.o.Milvus
+	o.Progress = r.stage.next()
+	client, err := milvus.Connect(ctx, o.Options)
+	if err != nil {
+		return err
+	}
+	a.closers = append(a.closers, client.Close)
+	a.name, a.mend = "Milvus index at "+o.Address, "set another anchors.pairs.milvus.index_type"
+	var infos []index.MilvusInfo
+	a.summarize = func(s *PairSummary) {
+		s.Milvus = &MilvusSummary{infos, a.summary, train.PeakMemory(torch.CPU)}
+	}
+	return r.parts(func(texts bool, first int) error {
+		x, info, err := r.in.Pool.Milvus(ctx, client, texts, o)
+		if err != nil {
+			return err
+		}
+		infos = append(infos, info)
+		a.Parts = append(a.Parts, index.Part{Index: x, First: first})
+		return nil
+	})
+}
