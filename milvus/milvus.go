@@ -41,7 +41,8 @@ const TokenEnv = "ARF_MILVUS_TOKEN"
 type Options struct {
 	Address string // host:port, or http(s)://host:port[/database]
 	Token   string // API key or user:password; "" sends none
-	// Patience is how long a call that fails is repeated; 0 is 30 s.
+	// Patience is how long a call that fails is begun again; 0 is 30 s. The client
+	// repeats each try for 22 s by itself where it can't reach the server.
 	Patience time.Duration
 }
 
@@ -95,7 +96,6 @@ func (c *Client) call(ctx context.Context, what string, f func(context.Context) 
 	wait := backoff.NewExponentialBackOff() // with jitter
 	wait.InitialInterval, wait.MaxInterval = 250*time.Millisecond, 5*time.Second
 	_, err := backoff.Retry(ctx, func() (struct{}, error) {
-		// The client repeats too, and knows no end but its context's.
 		try, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 		err := f(try)
