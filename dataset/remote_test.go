@@ -23,9 +23,11 @@ import (
 type tars struct {
 	url  string
 	dir  string
-	down atomic.Bool
+	down atomic.Int32 // 0 is up, noAnswer, or the status that it answers
 	sent atomic.Int64
 }
+
+const noAnswer = 1
 
 func serveTars(t *testing.T, last []byte) *tars {
 	t.Helper()
@@ -47,8 +49,13 @@ func serveTars(t *testing.T, last []byte) *tars {
 	}
 	files := http.FileServer(http.Dir(s.dir))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if s.down.Load() {
+		switch status := int(s.down.Load()); status {
+		case 0:
+		case noAnswer:
 			panic(http.ErrAbortHandler)
+		default:
+			w.WriteHeader(status)
+			return
 		}
 		files.ServeHTTP(&counter{ResponseWriter: w, n: &s.sent}, r)
 	}))
@@ -158,9 +165,15 @@ func TestRemoteTruncatedTar(t *testing.T) {
 	}
 }
 
-// A server that goes away ends a pass with its error; nothing counts as broken,
-// and the pass can be made when it is back.
+// A server that goes away, or refuses from then on, ends a pass with its error;
+// nothing counts as broken, and the pass can be made when it is back.
 func TestServerGoesAwayDuringAPass(t *testing.T) {
+	for name, how := range map[string]int32{"no answer": noAnswer, "credentials expired": http.StatusForbidden, "removed": http.StatusNotFound} {
+		t.Run(name, func(t *testing.T) { goesAway(t, how) })
+	}
+}
+
+func goesAway(t *testing.T, how int32) {
 	s := serveTars(t, nil)
 	cache, err := remote.DefaultCache()
 	if err != nil {
@@ -183,7 +196,7 @@ func TestServerGoesAwayDuringAPass(t *testing.T) {
 			break
 		}
 		if seen += len(batch.Samples); seen == 10 {
-			s.down.Store(true)
+			s.down.Store(how)
 		}
 	}
 	if !errors.Is(failure, remote.ErrUnavailable) || !strings.Contains(failure.Error(), s.url) || seen < 10 || seen == 40 {
@@ -192,6 +205,6 @@ func TestServerGoesAwayDuringAPass(t *testing.T) {
 	if p := loader.Broken(); p.Count > 0 {
 		t.Errorf("broken: %+v", p)
 	}
-	s.down.Store(false)
+	s.down.Store(0)
 	check(t, d, 0)
 }

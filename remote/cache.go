@@ -142,11 +142,21 @@ func (f *File) Beside(name string) string { return filepath.Join(f.dir, name) }
 const partsRead = 32
 
 // ReadAt reads a part: of the file in the cache if it is there, else from the
-// server. Of a file that is read often all is fetched.
+// server. Of a file that is read often all is fetched. Errors are of a part
+// beyond the file's end, of the context, or ErrUnavailable: a refusing server or
+// a full disk mustn't pass for a broken file.
 func (f *File) ReadAt(p []byte, offset int64) (int, error) {
 	if offset < 0 || offset+int64(len(p)) > f.at.Size {
 		return 0, io.ErrUnexpectedEOF
 	}
+	n, err := f.readAt(p, offset)
+	if err != nil && f.ctx.Err() == nil && !errors.Is(err, ErrUnavailable) {
+		err = unavailable{err}
+	}
+	return n, err
+}
+
+func (f *File) readAt(p []byte, offset int64) (int, error) {
 	if n, ok, err := f.readLocal(p, offset); ok {
 		return n, err
 	}

@@ -20,8 +20,15 @@ import (
 )
 
 // ErrUnavailable is wrapped by errors of a server that can't be reached, or that
-// answers with an error, after all tries. The same call may succeed later.
+// answers with an error, after all tries, and by all errors of File.ReadAt that
+// don't come of the part asked for. The same call may succeed later.
 var ErrUnavailable = errors.New("the server can't be read")
+
+// unavailable marks an error whose text says what is wrong.
+type unavailable struct{ error }
+
+func (u unavailable) Unwrap() error        { return u.error }
+func (u unavailable) Is(target error) bool { return target == ErrUnavailable }
 
 // IsURL tells paths of this package from those of the disk.
 func IsURL(path string) bool {

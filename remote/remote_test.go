@@ -245,6 +245,39 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// What keeps a part from being read isn't the part's fault, whatever it is.
+func TestPartsThatCantBeHad(t *testing.T) {
+	data := content(5000, 12)
+	s := serve(t, data)
+	c := cache(t, 1<<20)
+	f := open(t, c, s.URL+"/a.tar?signature=secret")
+	p := make([]byte, 10)
+	read := func(name, want string) {
+		t.Helper()
+		_, err := f.ReadAt(p, 100)
+		if !errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s.fault = func(_ int, w http.ResponseWriter, _ *http.Request) bool {
+		http.Error(w, "expired", http.StatusForbidden)
+		return true
+	}
+	read("403", "403 Forbidden")
+	s.fault, s.tag = nil, `"v2"`
+	read("another file", "was changed on the server")
+	s.tag, c.Limit = `"v1"`, 1000
+	f.at.Ranges = false
+	read("a full cache", "raise ARF_CACHE_GB")
+	if _, err := f.ReadAt(p, 4995); err == nil || errors.Is(err, ErrUnavailable) {
+		t.Errorf("beyond the end: %v", err)
+	}
+	f.at.Ranges = true
+	if _, err := f.ReadAt(p, 100); err != nil || !bytes.Equal(p, data[100:110]) {
+		t.Errorf("the server is well again: %v", err)
+	}
+}
+
 func TestServerWithoutRanges(t *testing.T) {
 	data := content(5000, 4)
 	calls := 0
