@@ -75,6 +75,19 @@ func (b blobStore) stat(ctx context.Context) (fileStat, error) {
 	if s.Version == "" {
 		s.Version = a.ModTime.UTC().Format(time.RFC3339Nano)
 	}
+	if s.Size == 0 {
+		return s, nil
+	}
+	// Parts carry no ETag, but a time; Google's attributes have another one than its parts.
+	r, err := b.bucket.NewRangeReader(ctx, b.key, 0, 1, nil)
+	if err != nil {
+		return s, blobError(err)
+	}
+	defer r.Close()
+	if r.Size() != s.Size {
+		return s, errors.New("the file was changed while it was opened")
+	}
+	s.Modified = r.ModTime()
 	return s, nil
 }
 
@@ -83,7 +96,7 @@ func (b blobStore) get(ctx context.Context, at fileStat, offset, length int64) (
 	if err != nil {
 		return nil, blobError(err)
 	}
-	if r.Size() != at.Size {
+	if r.Size() != at.Size || !r.ModTime().Equal(at.Modified) {
 		r.Close()
 		return nil, permanent{errChanged}
 	}

@@ -94,6 +94,7 @@ func (f *File) begin() error {
 		At  fileStat
 	}
 	now, path := about{Redacted(f.URL), f.at}, filepath.Join(f.dir, "about.json")
+	now.At.Modified = time.Time{} // Version says it
 	var was about
 	if data, err := os.ReadFile(path); err == nil && json.Unmarshal(data, &was) == nil && was == now {
 		return nil
@@ -294,7 +295,12 @@ func (f *File) Fetch() error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(part.Sync(), os.Rename(path, filepath.Join(f.dir, wholeName))); err != nil {
+	if err := part.Sync(); err != nil {
+		// What the system couldn't write it may have dropped: nothing to go on from.
+		os.Remove(path)
+		return fmt.Errorf("%s: %w; ARF_CACHE names another folder for the cache", what, err)
+	}
+	if err := os.Rename(path, filepath.Join(f.dir, wholeName)); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	return nil
@@ -331,11 +337,12 @@ func (c *Cache) makeRoom(size int64, keep string) error {
 	var files []kept
 	total := size
 	for _, name := range []string{wholeName, partName} {
-		paths, err := filepath.Glob(filepath.Join(c.Dir, "*", name))
+		names, err := fs.Glob(os.DirFS(c.Dir), "*/"+name)
 		if err != nil {
 			return err
 		}
-		for _, path := range paths {
+		for _, n := range names {
+			path := filepath.Join(c.Dir, n)
 			info, err := os.Stat(path)
 			if errors.Is(err, fs.ErrNotExist) {
 				continue

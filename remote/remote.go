@@ -49,6 +49,8 @@ type fileStat struct {
 	Size    int64
 	Version string // ETag, or the time of change; "" if it says neither
 	Ranges  bool   // parts can be read
+	// Modified is the time that a bucket says with each part.
+	Modified time.Time `json:"-"`
 }
 
 // errChanged is of a file that isn't the one any more that was listed.

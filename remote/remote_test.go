@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -67,7 +68,7 @@ func (c counted) Write(p []byte) (int, error) {
 }
 
 func cache(t *testing.T, limit int64) *Cache {
-	return &Cache{Dir: t.TempDir(), Limit: limit, Tries: impatient}
+	return &Cache{Dir: filepath.Join(t.TempDir(), "[cache]"), Limit: limit, Tries: impatient} // no pattern
 }
 
 func open(t *testing.T, c *Cache, url string) *File {
@@ -340,9 +341,9 @@ func TestOpenErrors(t *testing.T) {
 func TestCacheIsBounded(t *testing.T) {
 	c := cache(t, 250_000)
 	used := func() (n int64) {
-		files, _ := filepath.Glob(filepath.Join(c.Dir, "*", wholeName))
+		files, _ := fs.Glob(os.DirFS(c.Dir), "*/"+wholeName)
 		for _, f := range files {
-			info, err := os.Stat(f)
+			info, err := os.Stat(filepath.Join(c.Dir, f))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -478,6 +479,21 @@ func TestBlobs(t *testing.T) {
 	}
 	if err := g.Fetch(); !errors.Is(err, errChanged) {
 		t.Errorf("changed meanwhile: %v", err)
+	}
+	// By another file of the same size, as tars are padded.
+	c := cache(t, 1<<20)
+	g = open(t, c, url+"/a.tar")
+	then := time.Now().Add(-time.Hour)
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "a.tar"), content(50_000, 10), 0o644), os.Chtimes(filepath.Join(dir, "a.tar"), then, then)); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Fetch(); !errors.Is(err, errChanged) {
+		t.Errorf("changed to one of the same size: %v", err)
+	}
+	for range 2 { // opened again, it's the new one
+		if got := whole(t, open(t, c, url+"/a.tar")); !bytes.Equal(got, content(50_000, 10)) {
+			t.Error("another file came")
+		}
 	}
 }
 
