@@ -18,9 +18,12 @@ import (
 	"github.com/openai/openai-go/v3/packages/param"
 )
 
-// refusals of images in a row, before any was taken, that are the server's word
-// on all: that the model sees no images, say.
-const refusalsAtFirst = 8
+// refusals of images in a row that are the server's word on all: before any was
+// taken, that the model sees no images, say; later, that another model is loaded.
+const (
+	refusalsAtFirst = 8
+	refusalsInARow  = 64
+)
 
 // longPause is one that people should know of.
 const longPause = 10 * time.Second
@@ -61,19 +64,30 @@ func (e *Endpoint) ask(ctx context.Context, picture []byte, seed int64, o Genera
 		err = permanent.Err
 	}
 	if refusal := (*refusal)(nil); errors.As(err, &refusal) {
-		if n := e.refused.Add(1); e.answered.Load() == 0 && n >= refusalsAtFirst {
-			return caption, fmt.Errorf("%w the first %d images: %s", ErrRefused, n, refusal.message)
-		}
 		return Caption{Usage: used, NoLogProb: true, Refusal: refusal.message}, nil
 	}
-	if err == nil {
-		e.answered.Add(1)
-		return caption, nil
-	}
-	if ctx.Err() == nil && !errors.Is(err, ErrCap) && !errors.Is(err, ErrRefused) {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, ErrCap) && !errors.Is(err, ErrRefused) {
 		err = fmt.Errorf("after %d tries: %w; captions so far are kept, and the same command goes on when the server is well", used.Requests, err)
 	}
 	return caption, err
+}
+
+// judge takes an image's captions when all are there. Its error ends the work.
+func (e *Endpoint) judge(captions []Caption) error {
+	for _, c := range captions {
+		if c.Refusal == "" {
+			e.answered.Store(true)
+			e.refused.Store(0)
+			return nil
+		}
+	}
+	switch n := e.refused.Add(1); {
+	case n >= refusalsAtFirst && !e.answered.Load():
+		return fmt.Errorf("%w the first %d images: %s", ErrRefused, n, captions[0].Refusal)
+	case n >= refusalsInARow:
+		return fmt.Errorf("%w %d images in a row: %s; if it's about these images, leave them out of the data", ErrRefused, n, captions[0].Refusal)
+	}
+	return nil
 }
 
 // refusal is a server's no to one image.
@@ -112,7 +126,9 @@ func (e *Endpoint) try(ctx context.Context, p openai.ChatCompletionNewParams, o 
 	if refused := choice.Message.Refusal; refused != "" || choice.FinishReason == "content_filter" {
 		return c, backoff.Permanent(&refusal{strings.TrimSpace("content filter: " + refused)})
 	}
-	c.Text = tidy(tidyAnswer(choice.Message.Content))
+	if c.Text = tidy(tidyAnswer(choice.Message.Content)); c.Text == "" && choice.FinishReason == "length" {
+		return c, backoff.Permanent(&refusal{fmt.Sprintf("no caption within max_length (%d) tokens; raise it if the model reasons first, or have it not reason", o.MaxLength)})
+	}
 	if tokens := choice.Logprobs.Content; len(tokens) > 0 {
 		c.NoLogProb = false
 		for _, t := range tokens {
@@ -145,8 +161,12 @@ func (e *Endpoint) status(r *http.Response, err error) error {
 			return fmt.Errorf("%w (%w)", failed, &backoff.RetryAfterError{Duration: d})
 		}
 		return failed
+	case code == http.StatusBadRequest, code == http.StatusRequestEntityTooLarge, code == http.StatusUnsupportedMediaType,
+		code == http.StatusUnprocessableEntity, code == http.StatusUnavailableForLegalReasons:
+		return backoff.Permanent(&refusal{message})
 	}
-	return backoff.Permanent(&refusal{message})
+	// Such as 402: no word on an image.
+	return backoff.Permanent(fmt.Errorf("%w: %s", ErrRefused, message))
 }
 
 // message is the server's own, if it gave one.

@@ -99,8 +99,8 @@ type Endpoint struct {
 	pause   time.Duration // before the first retry
 
 	meter    meter
-	answered atomic.Int64 // captions that came
-	refused  atomic.Int64 // in a row before any came
+	answered atomic.Bool  // any image
+	refused  atomic.Int64 // images in a row
 }
 
 // DefaultInstruction is asked where GenerateOptions has no prompt.
@@ -112,6 +112,8 @@ func NewEndpoint(o EndpointOptions) (*Endpoint, error) {
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return nil, fmt.Errorf("captioner endpoint: url %q: want the base of an OpenAI-compatible API, such as http://localhost:8000/v1", o.URL)
+	case u.User != nil: // the address is in every record
+		return nil, fmt.Errorf("captioner endpoint: url %q has a name or password; give the key by api_key_env", u.Redacted())
 	case o.Model == "":
 		return nil, errors.New("captioner endpoint: model is missing; give the server's name for it")
 	case o.ImageSize < 0 || o.Concurrency < 0 || o.RequestsPerMinute < 0 || o.Retries < 0 || o.Timeout < 0 || o.MaxRequests < 0 || o.MaxCost < 0 || o.Prices.Input < 0 || o.Prices.Output < 0:
@@ -221,6 +223,7 @@ func (e *Endpoint) Caption(ctx context.Context, images Images, o GenerateOptions
 	group.SetLimit(e.o.Concurrency)
 	for i, key := range images.Keys {
 		out[i] = make([]Caption, o.N)
+		var done atomic.Int64
 		picture := sync.OnceValues(func() ([]byte, error) { // for all of its captions
 			file, err := images.File(i)
 			if err != nil {
@@ -237,6 +240,9 @@ func (e *Endpoint) Caption(ctx context.Context, images Images, o GenerateOptions
 				if err == nil {
 					out[i][s], err = e.ask(ctx, jpeg, noise(o.Seed, key, s).Int64N(1<<31), o)
 				}
+				if err == nil && done.Add(1) == int64(o.N) {
+					err = e.judge(out[i])
+				}
 				if err != nil {
 					return fmt.Errorf("%s: %w", key, err)
 				}
@@ -250,10 +256,13 @@ func (e *Endpoint) Caption(ctx context.Context, images Images, o GenerateOptions
 	return out, nil
 }
 
-// tidyAnswer takes off what chat models put around a caption.
+// tidyAnswer takes off what chat models put around a caption. Of reasoning that
+// was cut off nothing is left.
 func tidyAnswer(s string) string {
 	if _, after, ok := strings.Cut(s, "</think>"); ok {
 		s = after
+	} else if strings.HasPrefix(strings.TrimSpace(s), "<think>") {
+		return ""
 	}
 	return strings.Trim(strings.TrimSpace(s), "\"“”'` \n")
 }

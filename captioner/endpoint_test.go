@@ -302,6 +302,9 @@ func TestEndpointGivesUpAtOnce(t *testing.T) {
 		{403, "", "the server refuses"},
 		{404, "model_not_found", `is "see" one of its models`},
 		{429, "insufficient_quota", "the server refuses"},
+		{402, "out_of_credit", "the server refuses"},
+		{405, "", "the server refuses"},
+		{410, "", "the server refuses"},
 	} {
 		v.fault = func(n int, w http.ResponseWriter, r *http.Request) bool {
 			answerError(w, c.status, c.code, "because of "+c.code)
@@ -350,6 +353,53 @@ func TestEndpointRefusesImages(t *testing.T) {
 	_, err = v.endpoint(t, EndpointOptions{Retries: 5, Concurrency: 1}).Caption(t.Context(), files(8), GenerateOptions{})
 	if !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "this model sees no images") {
 		t.Errorf("%v", err)
+	}
+}
+
+// It's images that are counted, not captions: those of two images don't end the
+// work, and nor do many that are refused now and then.
+func TestEndpointCountsRefusedImages(t *testing.T) {
+	v := newVLM(t)
+	var refused func(n int) bool
+	v.fault = func(n int, w http.ResponseWriter, r *http.Request) bool {
+		if refused(n) {
+			answerError(w, 400, "content_filter", "not this one")
+		}
+		return refused(n)
+	}
+	refused = func(n int) bool { return n < 10 }
+	got, err := v.endpoint(t, EndpointOptions{Concurrency: 1}).Caption(t.Context(), files(4), GenerateOptions{N: 5, Temperature: 1})
+	if err != nil || got[1][4].Refusal == "" || got[2][0].Text == "" {
+		t.Errorf("ten captions of two images: %v", err)
+	}
+	image := files(1)
+	in := Images{File: func(int) ([]byte, error) { return image.File(0) }}
+	for i := range 200 {
+		in.Keys = append(in.Keys, fmt.Sprintf("image %d", i))
+	}
+	begun := v.count()
+	refused = func(n int) bool { return n > begun && n != begun+50 && n != begun+100 }
+	_, err = v.endpoint(t, EndpointOptions{Concurrency: 1}).Caption(t.Context(), in, GenerateOptions{})
+	if n := v.count() - begun; !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "64 images in a row: 400 Bad Request: not this one") || n != 165 {
+		t.Errorf("after %d requests: %v", n, err)
+	}
+}
+
+// A model that reasons past max_length has given no caption.
+func TestEndpointTakesNoReasoningForCaptions(t *testing.T) {
+	v := newVLM(t)
+	v.fault = func(n int, w http.ResponseWriter, r *http.Request) bool {
+		if n == 1 {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"choices":[{"index":0,"finish_reason":"length","message":{"role":"assistant","content":"<think>\nThe user wants a short"}}],"usage":{"prompt_tokens":7,"completion_tokens":9}}`)
+		return true
+	}
+	e := v.endpoint(t, EndpointOptions{Concurrency: 1, Retries: 3})
+	got, err := e.Caption(t.Context(), files(3), GenerateOptions{MaxLength: 9})
+	if err != nil || got[0][0].Text != "" || !strings.Contains(got[0][0].Refusal, "max_length (9)") || got[0][0].Usage != (Usage{1, 7, 9}) || got[1][0].Text == "" {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 
@@ -452,10 +502,11 @@ func TestBadEndpointsAreNamed(t *testing.T) {
 		{EndpointOptions{Model: "m"}, "url"},
 		{EndpointOptions{URL: "localhost:8000", Model: "m"}, "url"},
 		{EndpointOptions{URL: "http://localhost/v1"}, "model"},
+		{EndpointOptions{URL: "http://me:secret@localhost/v1", Model: "m"}, "api_key_env"},
 		{EndpointOptions{URL: "http://localhost/v1", Model: "m", Retries: -1}, "negative"},
 		{EndpointOptions{URL: "http://localhost/v1", Model: "m", MaxCost: 3}, "prices"},
 	} {
-		if _, err := NewEndpoint(c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := NewEndpoint(c.o); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%+v: %v", c.o, err)
 		}
 	}
@@ -471,7 +522,7 @@ func TestBadEndpointsAreNamed(t *testing.T) {
 
 func TestAnswersAreTidied(t *testing.T) {
 	for answer, want := range map[string]string{
-		"  \"A cat on a mat.\" ": "A cat on a mat.", "<think>\nIs it a cat?\n</think>\n\nA cat": "A cat", "`a dog`": "a dog", "": "", "\"\"": "",
+		"  \"A cat on a mat.\" ": "A cat on a mat.", "<think>\nIs it a cat?\n</think>\n\nA cat": "A cat", "`a dog`": "a dog", " <think>\nThe user wants": "", "": "", "\"\"": "",
 	} {
 		if got := tidyAnswer(answer); got != want {
 			t.Errorf("%q: %q, want %q", answer, got, want)
