@@ -101,11 +101,11 @@ func (t *task) Step(step int) (train.Loss, error) {
 		torch.ManualSeed(t.o.Seed<<32 + int64(step))
 	}
 	loss := t.loss(b, t.o.Dropout, t.o.LabelSmoothing)
-	terms := map[string]*torch.Tensor{"caption": loss}
+	var measured map[string]float64
 	if t.o.ValidateEvery > 0 && step%t.o.ValidateEvery == 0 && len(t.heldout) > 0 {
-		terms["heldout"] = torch.Full(torch.CPU, t.validate(), 1)
+		measured = map[string]float64{"held_out_loss": t.validate()} // no term: it isn't minimised
 	}
-	return train.Loss{Total: loss, Terms: terms, Samples: len(b.ids)}, nil
+	return train.Loss{Total: loss, Terms: map[string]*torch.Tensor{"caption": loss}, Measured: measured, Samples: len(b.ids)}, nil
 }
 
 // loss is the mean over tokens of −log p, in nats.

@@ -77,8 +77,8 @@ func TestEightPairsAreRecalledVerbatim(t *testing.T) {
 		t.Errorf("training-log.jsonl: %v\n%s", err, log)
 	}
 	lines, err := os.ReadFile(filepath.Join(o.Dir, "metrics.jsonl"))
-	if err != nil || strings.Count(string(lines), `"loss_heldout"`) != 3 || strings.Count(string(lines), "\n") != 150 {
-		t.Errorf("metrics.jsonl has %d lines, %d with a held-out loss (%v)", strings.Count(string(lines), "\n"), strings.Count(string(lines), `"loss_heldout"`), err)
+	if err != nil || strings.Count(string(lines), `"held_out_loss"`) != 3 || strings.Count(string(lines), "\n") != 150 {
+		t.Errorf("metrics.jsonl has %d lines, %d with a held-out loss (%v)", strings.Count(string(lines), "\n"), strings.Count(string(lines), `"held_out_loss"`), err)
 	}
 }
 

@@ -12,7 +12,7 @@ func TestThinMetrics(t *testing.T) {
 	content := `{"step":1,"loss":5}
 {"step":2,"loss":4}
 {"step":3,"loss":3,"held_out_top1":0.2}
-{"step":4,"loss":2}
+{"step":4,"loss":2,"held_out_loss":2.1}
 {"step":5,"loss":1}
 `
 	if err := os.WriteFile(from, []byte(content), 0o644); err != nil {
@@ -20,8 +20,8 @@ func TestThinMetrics(t *testing.T) {
 	}
 	for every, want := range map[int]string{
 		1: content,
-		2: "{\"step\":2,\"loss\":4}\n{\"step\":3,\"loss\":3,\"held_out_top1\":0.2}\n{\"step\":4,\"loss\":2}\n{\"step\":5,\"loss\":1}\n",
-		5: "{\"step\":3,\"loss\":3,\"held_out_top1\":0.2}\n{\"step\":5,\"loss\":1}\n",
+		2: "{\"step\":2,\"loss\":4}\n{\"step\":3,\"loss\":3,\"held_out_top1\":0.2}\n{\"step\":4,\"loss\":2,\"held_out_loss\":2.1}\n{\"step\":5,\"loss\":1}\n",
+		5: "{\"step\":3,\"loss\":3,\"held_out_top1\":0.2}\n{\"step\":4,\"loss\":2,\"held_out_loss\":2.1}\n{\"step\":5,\"loss\":1}\n",
 	} {
 		if err := ThinMetrics(from, to, every); err != nil {
 			t.Fatal(err)
