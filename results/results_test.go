@@ -92,6 +92,22 @@ func load(t *testing.T) *Table {
 	return table
 }
 
+// An empty list, such as that of the default prompts, is another than a full one.
+func TestAnEmptyListIsASetting(t *testing.T) {
+	one, two := runFolder(t, "one", 1e-3, methods, 1, world(0)), runFolder(t, "two", 1e-3, methods, 1, world(1))
+	for dir, list := range map[string]string{one: "[]", two: "[a drawing of a {}]"} {
+		if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte("eval:\n  templates: "+list+"\n"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Load(one, two); err == nil || !strings.Contains(err.Error(), "eval.templates") {
+		t.Errorf("runs of other prompts are averaged: %v", err)
+	}
+	if table, err := Settings(one, two); err != nil || !strings.Contains(table, "| eval.templates |") {
+		t.Errorf("%v\n%s", err, table)
+	}
+}
+
 func TestScoresAreOverSeedsAndRuns(t *testing.T) {
 	table := load(t)
 	s := table.Score("arf", table.on(Shift))

@@ -120,6 +120,9 @@ func flatten(to map[string]string, prefix string, v any) {
 			flatten(to, strings.TrimPrefix(prefix+"."+k, "."), value)
 		}
 	case []any:
+		if len(v) == 0 { // one that the default stands for, unlike a missing key
+			to[prefix] = "[]"
+		}
 		for i, value := range v {
 			if _, ok := value.(map[string]any); ok { // the test sets, which Load compares
 				flatten(to, fmt.Sprintf("%s[%d]", prefix, i), value)
