@@ -1,13 +1,9 @@
 package finetune
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 
 	"arf/torch"
@@ -94,33 +90,6 @@ func (p plan) warn(micro int) {
 		return
 	}
 	slog.Warn(text + ": not even one image at a time fits; take a smaller model")
-}
-
-// availableMemory is what this process may still take: of the machine, and of
-// its control group; 0 where it isn't known.
-func availableMemory() int64 {
-	least := int64(0)
-	note := func(n int64) {
-		if n > 0 && (least == 0 || n < least) {
-			least = n
-		}
-	}
-	data, _ := os.ReadFile("/proc/meminfo")
-	if _, rest, ok := bytes.Cut(data, []byte("MemAvailable:")); ok {
-		if fields := bytes.Fields(rest); len(fields) > 0 {
-			kb, _ := strconv.ParseInt(string(fields[0]), 10, 64)
-			note(kb << 10)
-		}
-	}
-	number := func(name string) int64 {
-		data, _ := os.ReadFile(filepath.Join("/sys/fs/cgroup", name))
-		n, _ := strconv.ParseInt(string(bytes.TrimSpace(data)), 10, 64) // "max" is 0
-		return n
-	}
-	if most := number("memory.max"); most > 0 {
-		note(most - number("memory.current"))
-	}
-	return least
 }
 
 // outOfMemory tells an allocation that failed, on a GPU or the CPU, from other

@@ -393,3 +393,32 @@ func TestMetricsNameTheTerms(t *testing.T) {
 		}
 	}
 }
+
+// Steps none of whose images has a pair move nothing and end nothing.
+func TestStepsWithoutAnyTerm(t *testing.T) {
+	for _, micro := range []int{0, 3} {
+		data, o := pictures(16, 3), quick(PairsOnly)
+		clear(data.Pairs)
+		data.Pairs["circle/4.png"] = []PairRef{{Row: 1}}
+		o.AllowMissingPairs, o.Epochs, o.Dir, o.MicroBatch = true, 1, t.TempDir(), micro
+		if result := mustRun(t, tiny(t), data, o); result.MissingPairs != 15 {
+			t.Errorf("%d images without pairs", result.MissingPairs)
+		}
+		with := 0
+		for _, m := range metricsOf(t, o.Dir) {
+			if _, ok := m["loss_ita"]; ok {
+				with++
+			} else if m["loss"].(float64) != 0 || m["grad_norm"].(float64) != 0 {
+				t.Errorf("a step without pairs: %v", m)
+			}
+		}
+		if with != 1 {
+			t.Errorf("%d steps have pairs, want 1", with)
+		}
+	}
+	o := quick(PairsOnly)
+	o.LambdaITA = 0
+	if _, err := Run(t.Context(), tiny(t), pictures(16, 3), o); err == nil || !strings.Contains(err.Error(), "train.lambda_") {
+		t.Errorf("no term at all: %v", err)
+	}
+}

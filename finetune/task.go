@@ -3,9 +3,11 @@ package finetune
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"arf/clip"
+	"arf/internal/memory"
 	"arf/nn"
 	"arf/profile"
 	"arf/torch"
@@ -53,6 +55,9 @@ func newTask(model *clip.Model, data Data, o Options) (*task, error) {
 		t.terms = append(t.terms, term{name, weight, objective})
 		n := objective.Needs()
 		needs = Needs{needs.Prompts || n.Prompts, needs.Captions || n.Captions, needs.Pairs || n.Pairs}
+	}
+	if len(t.terms) == 0 {
+		return nil, fmt.Errorf("no term of the method %s has a weight, so there is nothing to train; set one of its train.lambda_… above 0", o.Method)
 	}
 	var err error
 	if t.data, err = prepare(data, needs, o); err != nil {
@@ -114,7 +119,7 @@ func (t *task) Step(int) (train.Loss, error) {
 	}
 	if !t.planned && !t.o.Device.IsCUDA() {
 		p := t.measure(b, t.resumed)
-		if free := availableMemory(); free > 0 {
+		if free := memory.Available(); free > 0 {
 			p.available = free + p.held
 		}
 		p.warn(t.o.MicroBatch)
@@ -204,6 +209,9 @@ func (t *task) lossOf(f *Features) train.Loss {
 		} else {
 			loss.Total = loss.Total.Add(value)
 		}
+	}
+	if loss.Total == nil { // a step of pairs alone, none of whose images has one
+		loss.Total = torch.Zeros(t.o.Device, torch.Float32).SetRequiresGrad(true)
 	}
 	if f.global != nil && f.global.unused != nil {
 		// Every process takes part in the backward collective, whatever its terms.

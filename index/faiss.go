@@ -1,7 +1,7 @@
 package index
 
 import (
-	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"arf/faiss"
+	"arf/internal/memory"
 	"arf/torch"
 
 	"github.com/google/renameio/v2"
@@ -230,10 +231,13 @@ func listsOf(kind string) int {
 }
 
 // writeFAISS writes the index and then what tells of it, so that one without
-// the other isn't ours.
+// the other isn't ours. The old index goes before what tells of it: alone it
+// would pass for another program's.
 func writeFAISS(path string, x *faiss.Index, info *FAISSInfo) error {
-	if err := os.Remove(infoPath(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	for _, old := range []string{path, infoPath(path)} {
+		if err := os.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	if err := x.Write(path); err != nil {
 		return err
@@ -250,19 +254,5 @@ func writeFAISS(path string, x *faiss.Index, info *FAISSInfo) error {
 	return renameio.WriteFile(infoPath(path), append(data, '\n'), 0o644)
 }
 
-// freeMemory is what Linux says programs can still take; 8 GiB where it says nothing.
-func freeMemory() int64 {
-	f, err := os.Open("/proc/meminfo")
-	if err == nil {
-		defer f.Close()
-		for lines := bufio.NewScanner(f); lines.Scan(); {
-			fields := strings.Fields(lines.Text())
-			if len(fields) > 1 && fields[0] == "MemAvailable:" {
-				if kb, err := strconv.ParseInt(fields[1], 10, 64); err == nil {
-					return kb << 10
-				}
-			}
-		}
-	}
-	return 8 << 30
-}
+// freeMemory is 8 GiB where the machine says nothing.
+func freeMemory() int64 { return cmp.Or(memory.Available(), 8<<30) }
