@@ -109,7 +109,8 @@ func (w *writer) prepare(m Manifest) (p plan, err error) {
 	if err != nil {
 		return p, err
 	}
-	if old.Hash != m.Hash {
+	same := old.Hash == m.Hash
+	if !same {
 		if err := clearStore(w.dir); err != nil {
 			return p, err
 		}
@@ -119,7 +120,7 @@ func (w *writer) prepare(m Manifest) (p plan, err error) {
 		}
 	}
 	for shard := range w.shards {
-		if w.data.Len() > 0 && !w.has(shard) {
+		if w.data.Len() > 0 && (!same || !w.has(shard)) {
 			p.Missing = append(p.Missing, shard)
 		}
 	}
@@ -169,19 +170,19 @@ func readManifest(dir string) (Manifest, error) {
 // says whose the rest is.
 func clearStore(dir string) error {
 	for _, name := range []string{"image.index", "text.index"} { // of these features
-		for _, file := range []string{infoPath(filepath.Join(dir, name)), filepath.Join(dir, name)} {
+		for _, file := range []string{filepath.Join(dir, name), infoPath(filepath.Join(dir, name))} {
 			if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 		}
 	}
 	for name, ext := range map[string]string{"img_emb": ".npy", "text_emb": ".npy", "metadata": ".parquet"} {
-		files, err := filepath.Glob(filepath.Join(dir, name, name+"_*"+ext))
+		files, err := fs.Glob(os.DirFS(dir), name+"/"+name+"_*"+ext) // dir itself may have a [
 		if err != nil {
 			return err
 		}
 		for _, f := range files {
-			if err := os.Remove(f); err != nil {
+			if err := os.Remove(filepath.Join(dir, f)); err != nil {
 				return err
 			}
 		}

@@ -120,7 +120,7 @@ func TestEmbedGoesOnAndRedoes(t *testing.T) {
 	table := cliptest.Pairs(t, filepath.Join(work, "pool"), 40, 0)
 	encoder := &counting{Encoder: anchor.Encoder{Model: cliptest.Model(t, 1)}}
 	o := index.EmbedOptions{BatchSize: 7, ShardRows: 10, Texts: true}
-	whole, part := filepath.Join(work, "whole"), filepath.Join(work, "part")
+	whole, part := filepath.Join(work, "part1"), filepath.Join(work, "part[1]") // which isn't a pattern
 	if _, err := index.Embed(t.Context(), whole, open(t, table), encoder, o); err != nil {
 		t.Fatal(err)
 	}
@@ -180,6 +180,9 @@ func TestEmbedGoesOnAndRedoes(t *testing.T) {
 	again("another model", 40)
 	o.Texts = false
 	again("other options", 40)
+	if len(files(t, whole)) != len(want) {
+		t.Error("features of another folder were removed")
+	}
 	if s, err := index.Open(part); err != nil || s.Texts() != nil {
 		t.Errorf("old texts are still there: %v", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -88,7 +89,7 @@ func setAside(dir, hash string) (aside string, err error) {
 		const digits = 12
 		return filepath.Join(filepath.Dir(dir), "before-"+filepath.Base(dir)+"-"+hash[:min(digits, len(hash))])
 	}
-	kept, err := filepath.Glob(of("*"))
+	kept, err := fs.Glob(os.DirFS(filepath.Dir(dir)), filepath.Base(of("*")))
 	if err != nil {
 		return "", err
 	}
@@ -114,7 +115,7 @@ func setAside(dir, hash string) (aside string, err error) {
 		}
 	}
 	for _, k := range kept {
-		if k != aside && aside != "" {
+		if k = filepath.Join(filepath.Dir(dir), k); k != aside && aside != "" {
 			if err := os.RemoveAll(k); err != nil {
 				return aside, err
 			}
@@ -125,7 +126,7 @@ func setAside(dir, hash string) (aside string, err error) {
 
 // worthKeeping tells whether a training has come to a checkpoint or its end.
 func worthKeeping(dir string) bool {
-	checkpoints, _ := filepath.Glob(filepath.Join(dir, "checkpoints", "step-*"))
+	checkpoints, _ := fs.Glob(os.DirFS(dir), "checkpoints/step-*")
 	return begunFrom(dir) != "" && (wasDone(dir) || len(checkpoints) > 0)
 }
 

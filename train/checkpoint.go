@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -37,9 +38,10 @@ const (
 // and every random draw are functions of the step.
 type state struct {
 	Step    int               `json:"step"`
-	Updates int               `json:"updates"` // steps less those skipped
-	Hash    string            `json:"hash"`    // of what the run was started with; see Options.Hash
-	SHA256  map[string]string `json:"sha256"`  // of the other files
+	Updates int               `json:"updates"`           // steps less those skipped
+	Skipped int               `json:"skipped,omitempty"` // the last steps, in a row
+	Hash    string            `json:"hash"`              // of what the run was started with; see Options.Hash
+	SHA256  map[string]string `json:"sha256"`            // of the other files
 	// Machine is what rounds: with another, a resumed run has other last bits.
 	Machine string `json:"machine,omitempty"`
 	// Sum is of the fields above; checkpoints of earlier versions have none.
@@ -63,7 +65,7 @@ func machine(d torch.Device) string {
 func stepDir(dir string, step int) string { return filepath.Join(dir, fmt.Sprintf("step-%d", step)) }
 
 // save writes checkpoints/step-N whole or not at all, and removes all but the last o.KeepCheckpoints.
-func save(dir string, step int, o Options, params []nn.Param, opt *torch.AdamW, names [][]string) (err error) {
+func save(dir string, step, skipped int, o Options, params []nn.Param, opt *torch.AdamW, names [][]string) (err error) {
 	final := stepDir(dir, step)
 	partial := final + partialSuffix
 	defer func() {
@@ -87,7 +89,7 @@ func save(dir string, step int, o Options, params []nn.Param, opt *torch.AdamW, 
 			}
 		}
 	}
-	s := state{Step: step, Updates: opt.Steps, Hash: o.Hash, SHA256: map[string]string{}, Machine: machine(o.Device)}
+	s := state{Step: step, Updates: opt.Steps, Skipped: skipped, Hash: o.Hash, SHA256: map[string]string{}, Machine: machine(o.Device)}
 	for file, tensors := range map[string]checkpoint.Tensors{modelFile: model, optimizerFile: moments} {
 		path := filepath.Join(partial, file)
 		if err := checkpoint.WriteSafetensors(path, tensors, nil); err != nil {
@@ -149,9 +151,9 @@ func prune(dir string, step, keep int) error {
 			return err
 		}
 	}
-	left, err := filepath.Glob(filepath.Join(dir, "step-*"+partialSuffix))
-	for _, path := range left {
-		err = errors.Join(err, os.RemoveAll(path))
+	left, err := fs.Glob(os.DirFS(dir), "step-*"+partialSuffix)
+	for _, name := range left {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, name)))
 	}
 	return err
 }
@@ -176,63 +178,63 @@ var (
 )
 
 // restore loads the newest checkpoint that is undamaged into the model and the
-// optimiser, and returns its step; 0 where there is none.
-func restore(dir string, o Options, model any, opt *torch.AdamW, names [][]string) (int, error) {
+// optimiser, and returns its step and how many up to it were skipped in a row;
+// 0 where there is none.
+func restore(dir string, o Options, model any, opt *torch.AdamW, names [][]string) (step, skipped int, err error) {
 	steps := listSteps(dir)
 	for _, step := range steps {
 		path := stepDir(dir, step)
-		err := restoreFrom(path, o, model, opt, names)
+		s, err := restoreFrom(path, o, model, opt, names)
 		if err == nil {
-			return step, nil
+			return step, s.Skipped, nil
 		}
 		if errors.Is(err, errDifferentRun) || errors.Is(err, errDifferentModel) {
-			return 0, err
+			return 0, 0, err
 		}
 		slog.Warn("checkpoint is damaged, falling back to the one before", "checkpoint", path, "error", err)
 	}
 	if len(steps) > 0 {
 		// Starting again would overwrite the metrics of what was done.
-		return 0, fmt.Errorf("none of the checkpoints in %s can be read; restore one, or delete the folder to start again", dir)
+		return 0, 0, fmt.Errorf("none of the checkpoints in %s can be read; restore one, or delete the folder to start again", dir)
 	}
-	return 0, nil
+	return 0, 0, nil
 }
 
-func restoreFrom(path string, o Options, model any, opt *torch.AdamW, names [][]string) error {
+func restoreFrom(path string, o Options, model any, opt *torch.AdamW, names [][]string) (s state, err error) {
 	data, err := os.ReadFile(filepath.Join(path, stateFile))
 	if err != nil {
-		return err
+		return s, err
 	}
-	var s state
 	if err := json.Unmarshal(data, &s); err != nil {
-		return fmt.Errorf("%s: %w", stateFile, err)
+		return s, fmt.Errorf("%s: %w", stateFile, err)
 	}
 	if s.Sum != "" && s.Sum != s.sum() {
-		return fmt.Errorf("%s: checksum does not match", stateFile)
+		return s, fmt.Errorf("%s: checksum does not match", stateFile)
 	}
-	if filepath.Base(path) != filepath.Base(stepDir("", s.Step)) || s.Updates < 0 || s.Updates > s.Step {
-		return fmt.Errorf("%s: it is of step %d with %d updates", stateFile, s.Step, s.Updates)
+	if filepath.Base(path) != filepath.Base(stepDir("", s.Step)) || s.Updates < 0 || s.Skipped < 0 || s.Updates > s.Step-s.Skipped {
+		return s, fmt.Errorf("%s: it is of step %d with %d updates", stateFile, s.Step, s.Updates)
 	}
 	if s.Hash != o.Hash {
-		return fmt.Errorf("%s was made with another config or other data (%w); use another run folder, or delete it to start again", path, errDifferentRun)
+		return s, fmt.Errorf("%s was made with another config or other data (%w); use another run folder, or delete it to start again", path, errDifferentRun)
 	}
 	for _, file := range []string{modelFile, optimizerFile} {
 		if got, err := digest(filepath.Join(path, file)); err != nil {
-			return err
+			return s, err
 		} else if got != s.SHA256[file] {
-			return fmt.Errorf("%s: checksum does not match", file)
+			return s, fmt.Errorf("%s: checksum does not match", file)
 		}
 	}
 	// The files are as they were written, so what doesn't fit from here on is no
 	// damage: an older checkpoint would not fit either.
 	if err := load(path, s.Updates, model, opt, names); err != nil {
-		return fmt.Errorf("resume from %s: %w (%w); use another run folder, or delete it to start again", path, err, errDifferentModel)
+		return s, fmt.Errorf("resume from %s: %w (%w); use another run folder, or delete it to start again", path, err, errDifferentModel)
 	}
 	opt.Steps = s.Updates
 	if now := machine(o.Device); s.Machine != "" && s.Machine != now {
 		slog.Warn("the run goes on where sums are rounded otherwise, so its weights will differ in their last bits from an uninterrupted run's",
 			"checkpoint", path, "before", s.Machine, "now", now)
 	}
-	return nil
+	return s, nil
 }
 
 func load(path string, updates int, model any, opt *torch.AdamW, names [][]string) error {

@@ -11,45 +11,45 @@ import (
 	"arf/torch"
 )
 
-// join gives all processes of the group the weights, the optimiser's state and
-// the step of rank 0, which alone has the run's folder. A process that was
+// join gives all processes of the group the weights, the optimiser's state, the
+// step and the number of steps skipped up to it of rank 0, which alone has the run's folder. A process that was
 // started with another config or other data is an error.
-func join(g *dist.Group, hash string, start int, params []nn.Param, opt *torch.AdamW) (int, error) {
+func join(g *dist.Group, hash string, start, skipped int, params []nn.Param, opt *torch.AdamW) (int, int, error) {
 	if g == nil {
-		return start, nil
+		return start, skipped, nil
 	}
 	type begin struct {
-		Step, Updates int
-		Hash          string
+		Step, Updates, Skipped int
+		Hash                   string
 	}
-	all, err := dist.GatherOf(g, begin{start, opt.Steps, hash})
+	all, err := dist.GatherOf(g, begin{start, opt.Steps, skipped, hash})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	for rank, b := range all {
 		if b.Hash != all[0].Hash {
-			return 0, fmt.Errorf("rank %d was started with another config or other data than rank 0; give all processes the same", rank)
+			return 0, 0, fmt.Errorf("rank %d was started with another config or other data than rank 0; give all processes the same", rank)
 		}
 	}
-	start, opt.Steps = all[0].Step, all[0].Updates
+	start, opt.Steps, skipped = all[0].Step, all[0].Updates, all[0].Skipped
 	for _, p := range params {
 		if err := g.Broadcast(p.Tensor); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
 	if opt.Steps == 0 {
-		return start, nil
+		return start, skipped, nil
 	}
 	for i := range opt.Groups {
 		group := &opt.Groups[i]
 		group.MakeState()
 		for _, t := range slices.Concat(group.M, group.V) {
 			if err := g.Broadcast(t); err != nil {
-				return 0, err
+				return 0, 0, err
 			}
 		}
 	}
-	return start, nil
+	return start, skipped, nil
 }
 
 // ranks sums up what the processes of a group compute; nil for a process alone.

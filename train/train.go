@@ -89,18 +89,18 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		trained = append(trained, g.Params...)
 	}
 	checkpoints := filepath.Join(o.Dir, "checkpoints")
-	start := 0
+	start, skipped := 0, 0 // steps; skipped are those in a row, up to now
 	if o.Dir != "" {
 		unlock, err := Lock(o.Dir, "use another folder")
 		if err != nil {
 			return err
 		}
 		defer unlock()
-		if start, err = restore(checkpoints, o, task.Trained(), opt, names); err != nil {
+		if start, skipped, err = restore(checkpoints, o, task.Trained(), opt, names); err != nil {
 			return err
 		}
 	}
-	if start, err = join(o.Group, o.Hash, start, params, opt); err != nil {
+	if start, skipped, err = join(o.Group, o.Hash, start, skipped, params, opt); err != nil {
 		return err
 	}
 	write, sync := func(Metrics) error { return nil }, func() error { return nil }
@@ -121,7 +121,7 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		if err := sync(); err != nil {
 			return fmt.Errorf("write metrics of step %d: %w", step, err)
 		}
-		err := save(checkpoints, step, o, params, opt, names)
+		err := save(checkpoints, step, skipped, o, params, opt, names)
 		if left := listSteps(checkpoints); err != nil && len(left) > 0 {
 			err = fmt.Errorf("%w; the checkpoint of step %d is kept, and the same command goes on from there", err, left[0])
 		}
@@ -161,7 +161,7 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		return err
 	}
 	defer ranks.close()
-	skipped, warned := 0, false
+	warned := false
 	for step := start; step < o.Schedule.Steps; step++ {
 		o.Profile.Begin(o.Device)
 		m, moved, stop, err := oneStep(ctx, task, opt, params, trained, ranks, o, step)
@@ -221,7 +221,7 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 		done := step + 1
 		if done == o.Schedule.Steps {
 			// Before it's saved: a damaged end isn't a result.
-			if err := diverged(params, done, skipped, done-start); err != nil {
+			if err := diverged(params, done, skipped); err != nil {
 				return err
 			}
 		}
@@ -248,11 +248,10 @@ func Run(ctx context.Context, task Task, o Options) (err error) {
 }
 
 // diverged tells whether a run ended with weights that are of no use. skipped is
-// the number of steps in a row, up to the last, whose gradient was not finite;
-// taken, that of all steps since the start or the resumption.
-func diverged(params []nn.Param, steps, skipped, taken int) error {
+// the number of steps in a row, up to the last, whose gradient was not finite.
+func diverged(params []nn.Param, steps, skipped int) error {
 	const mend = "the training diverged; lower train.lr or set precision to fp32"
-	if skipped > maxSkippedLast || skipped == taken {
+	if skipped > maxSkippedLast || skipped == steps {
 		return fmt.Errorf("step %d: the gradient of the last %d steps was not finite: %s", steps, skipped, mend)
 	}
 	for _, p := range params {

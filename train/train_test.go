@@ -463,7 +463,17 @@ func TestADivergedEndIsNoResult(t *testing.T) {
 	if err := Run(context.Background(), task, options(dir, 8)); err == nil || !strings.Contains(err.Error(), "diverged") {
 		t.Errorf("got %v", err)
 	}
-	// One skipped step is forgiven, but not weights that are damaged.
+	// One skipped step is forgiven, right after a resumption too.
+	dir, task = t.TempDir(), newRegression()
+	task.broken[7] = true
+	o.Dir = dir
+	if err := Run(context.Background(), task, o); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	if err := Run(context.Background(), task, options(dir, 8)); err != nil {
+		t.Errorf("a skipped last step: %v", err)
+	}
+	// Weights that are damaged aren't.
 	task = newRegression()
 	task.before = func(step int) error {
 		if step == 3 {
