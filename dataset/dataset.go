@@ -128,7 +128,7 @@ func OpenContext(ctx context.Context, source Source) (Dataset, error) {
 		d, err = choose(d, source)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open dataset %s: %w", source.Path, err)
+		return nil, fmt.Errorf("open dataset %s: %w", remote.RedactedText(source.Path), err)
 	}
 	if source.RequireText {
 		d = withText{d}
@@ -157,9 +157,9 @@ func openMixed(ctx context.Context, source Source) (Dataset, error) {
 		source.Path = path
 		d, err := openOne(ctx, source)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", path, err)
+			return nil, fmt.Errorf("%s: %w", remote.RedactedText(path), err)
 		}
-		parts = append(parts, keyed{d, path + "::"})
+		parts = append(parts, keyed{d, remote.RedactedText(path) + "::"}) // another signature makes no other keys
 	}
 	return Mix(parts, weights)
 }

@@ -134,12 +134,12 @@ func TestRemoteTars(t *testing.T) {
 		t.Errorf("%d samples after a change", d.Len())
 	}
 	for path, want := range map[string]string{
-		s.url + "/none.tar":           "404",
-		s.url + "/*.tar":              "range",
+		s.url + "/none.tar?t=secret":  "404",
+		s.url + "/*.tar?t=secret":     "range",
 		"file://" + s.dir + "/x*.tar": "no file",
 		"nothing://a/b.tar":           "known are http",
 	} {
-		if _, err := Open(Source{Path: path}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Open(Source{Path: path}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
 	}

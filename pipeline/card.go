@@ -9,6 +9,7 @@ import (
 	"arf/config"
 	"arf/eval"
 	"arf/finetune"
+	"arf/remote"
 )
 
 // objectiveTexts says what the terms of a loss are.
@@ -26,12 +27,12 @@ func (r *run) card(m config.Method, seed int, results []*eval.Result) clip.Card 
 	c := clip.Card{
 		Name: fmt.Sprintf("%s %s, seed %d", r.cfg.Name, m, seed), BaseModel: r.cfg.Model, License: clip.License(r.model),
 		Tags: []string{"robust-finetuning", "arf", string(m)},
-		Data: []string{fmt.Sprintf("%d labelled images of %d classes (%s)", r.data.finetune.Len(), len(r.data.classes), r.cfg.Data.Finetune.Path)},
+		Data: []string{fmt.Sprintf("%d labelled images of %d classes (%s)", r.data.finetune.Len(), len(r.data.classes), remote.RedactedText(r.cfg.Data.Finetune.Path))},
 		Training: []string{
 			fmt.Sprintf("AdamW, learning rate %g after %d warm-up steps, then cosine to 0, weight decay %g", t.LR, t.WarmupSteps, t.WeightDecay),
 			fmt.Sprintf("%d epochs of batches of %d images, seed %d; towers in %v, weights in float32", m.Epochs(t.Epochs), t.BatchSize, seed, r.precision),
 		},
-		Command: r.o.Command, Precision: r.precision,
+		Command: remote.RedactedText(r.o.Command), Precision: r.precision,
 	}
 	weights := map[string]float64{"tca": t.LambdaTCA, "ita": t.LambdaITA}
 	for _, name := range finetune.Objectives(m) {
@@ -48,7 +49,7 @@ func (r *run) card(m config.Method, seed int, results []*eval.Result) clip.Card 
 		c.Anchors = append(c.Anchors, "captions: a second class prompt in their place (a control)")
 	}
 	if source := m.Pairs(); source != config.PairsNone {
-		c.Anchors = append(c.Anchors, fmt.Sprintf("pairs: %s, %d an image (%s)", strings.ReplaceAll(string(source), "-", " "), r.cfg.Anchors.Pairs.K, r.cfg.Data.Pool.Path))
+		c.Anchors = append(c.Anchors, fmt.Sprintf("pairs: %s, %d an image (%s)", strings.ReplaceAll(string(source), "-", " "), r.cfg.Anchors.Pairs.K, remote.RedactedText(r.cfg.Data.Pool.Path)))
 	}
 	for _, result := range results {
 		c.Results = append(c.Results, clip.CardResult{

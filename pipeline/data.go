@@ -16,6 +16,7 @@ import (
 	"arf/dataset"
 	"arf/eval"
 	"arf/index"
+	"arf/remote"
 	"arf/report"
 	"arf/suite"
 )
@@ -68,7 +69,7 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 		d.classes = suite.Spoken(dataset.Classes(d.finetune))
 	}
 	if len(d.classes) == 0 {
-		return nil, fmt.Errorf("data.finetune: %s has no classes; put the images of each class in a folder named after the class, or give the names in data.classes where there are labels", cfg.Data.Finetune.Path)
+		return nil, fmt.Errorf("data.finetune: %s has no classes; put the images of each class in a folder named after the class, or give the names in data.classes where there are labels", remote.RedactedText(cfg.Data.Finetune.Path))
 	}
 	if slices.ContainsFunc(d.classes, func(c eval.Class) bool { return c.Prompt != "" }) {
 		d.finetune = dataset.Named(d.finetune, prompts(d.classes)) // for anchors and prompts
@@ -201,20 +202,22 @@ func checkTexts(ctx context.Context, s config.Source, pool dataset.Dataset) erro
 		return nil
 	}
 	const mend = "pairs are images with texts"
+	path := remote.RedactedText(s.Path)
 	if s.TextColumn != "" {
-		return fmt.Errorf("%s has no text in the column %q; %s", s.Path, s.TextColumn, mend)
+		return fmt.Errorf("%s has no text in the column %q; %s", path, s.TextColumn, mend)
 	}
 	// No usual name is among a table's columns; asking for one names them all.
 	// Other formats have no columns and open.
 	s.TextColumn = "caption"
 	if _, err := open(ctx, s, nil); err != nil {
-		return fmt.Errorf("%s has no texts; %s: give their column in text_column (%w)", s.Path, mend, err)
+		return fmt.Errorf("%s has no texts; %s: give their column in text_column (%w)", path, mend, err)
 	}
-	return fmt.Errorf("%s has no texts; %s: use a table with a column of texts, or tars with a .txt file beside each image", s.Path, mend)
+	return fmt.Errorf("%s has no texts; %s: use a table with a column of texts, or tars with a .txt file beside each image", path, mend)
 }
 
 // add notes a part's size and content; name is the report's.
 func (d *data) add(ctx context.Context, key, name, path string, set dataset.Dataset, classes int) error {
+	path = remote.RedactedText(path)
 	sum, err := contentHash(ctx, set)
 	if err != nil {
 		return fmt.Errorf("%s (%s): %w", name, path, err)

@@ -28,6 +28,7 @@ import (
 	"arf/dist"
 	"arf/eval"
 	"arf/hub"
+	"arf/remote"
 	"arf/report"
 	"arf/torch"
 	"arf/train"
@@ -230,7 +231,7 @@ func (r *run) begin() error {
 	device := r.device.String()
 	r.info = report.Info{
 		Version: r.o.Version, Engine: "libtorch " + torch.Version(), Device: device, Threads: torch.Threads(), Precision: r.precision.String(),
-		Command: r.o.Command, Started: time.Now().UTC(),
+		Command: remote.RedactedText(r.o.Command), Started: time.Now().UTC(),
 		Model: report.ModelInfo{Name: r.cfg.Model, SHA256: r.modelHash}, FinetuneSeconds: map[string]float64{},
 	}
 	if old, err := readInfo(r.dir); err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -45,9 +46,9 @@ func TestPoolOnAServer(t *testing.T) {
 		files.ServeHTTP(w, r)
 	}))
 	defer server.Close()
-	remote := []string{"name=remote", "data.pool.path=" + server.URL + "/pool.tar"}
+	remote := []string{"name=remote", "data.pool.path=" + server.URL + "/pool.tar?signature=secret"}
 	gone.Store(true)
-	if _, err := pairs(remote...); err == nil || !strings.Contains(err.Error(), "data.pool") || !strings.Contains(err.Error(), "410") {
+	if _, err := pairs(remote...); err == nil || !strings.Contains(err.Error(), "data.pool") || !strings.Contains(err.Error(), "410") || strings.Contains(err.Error(), "secret") {
 		t.Errorf("a server that refuses: %v", err)
 	}
 	gone.Store(false)
@@ -56,6 +57,9 @@ func TestPoolOnAServer(t *testing.T) {
 		return a.QueryKey == b.QueryKey && a.PairKey == b.PairKey && a.Score == b.Score && a.Text == b.Text
 	}) {
 		t.Errorf("%d pairs, want %d: %v", len(got), len(want), err)
+	}
+	if info, err := os.ReadFile(filepath.Join(dir, "runs", "remote", "run.json")); err != nil || !strings.Contains(string(info), "/pool.tar") || strings.Contains(string(info), "secret") {
+		t.Errorf("run.json is shown and passed on: %v\n%s", err, info)
 	}
 	calls.Store(0)
 	if _, err := pairs(remote...); err != nil || calls.Load() != 1 {

@@ -68,17 +68,6 @@ func openStore(ctx context.Context, name string) (store, error) {
 	return openBlob(ctx, u)
 }
 
-// Redacted is a URL without password and query, which may hold a signature, for messages.
-func Redacted(name string) string {
-	u, err := url.Parse(name)
-	if err != nil {
-		name, _, _ = strings.Cut(name, "?")
-		return name
-	}
-	u.RawQuery = ""
-	return u.Redacted()
-}
-
 // Tries says how patiently a failing server is asked. Zero values are the defaults given.
 type Tries struct {
 	Count int           // calls; 0 is 6

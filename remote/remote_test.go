@@ -513,3 +513,20 @@ func TestDefaultCache(t *testing.T) {
 		t.Error("URLs")
 	}
 }
+
+func TestRedactedText(t *testing.T) {
+	for text, want := range map[string]string{
+		"https://b/{00000..00331}.tar?X-Amz-Signature=secret":                      "https://b/{00000..00331}.tar",
+		"data/a.tar::s3://b/*.tar?endpoint=h:9000::https://c/1.tar?t=secret":       "data/a.tar::s3://b/*.tar::https://c/1.tar",
+		"http://me:secret@host:8000/v1":                                            "http://host:8000/v1",
+		"http://localhost:8000/v1":                                                 "http://localhost:8000/v1",
+		"http://[::1]:8000/v1":                                                     "http://[::1]:8000/v1",
+		"arf run c.yaml --set 'data.pool.path=https://b/a.tar?t=secret' --verbose": "arf run c.yaml --set 'data.pool.path=https://b/a.tar' --verbose",
+		"pool:\n  path: https://b/a.tar?t=secret\n  type: webdataset\n":            "pool:\n  path: https://b/a.tar\n  type: webdataset\n",
+		"a/what?.tar me@host":                                                      "a/what?.tar me@host",
+	} {
+		if got := RedactedText(text); got != want {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"arf/remote"
 )
 
 // Load reads a run folder. Missing parts are no error; a file that is there and
@@ -61,7 +63,7 @@ func (r *Run) loadInfo() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	r.Config = string(config)
+	r.Config = remote.RedactedText(string(config)) // reports are passed on
 	return nil
 }
 

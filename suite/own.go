@@ -13,6 +13,7 @@ import (
 	"arf/config"
 	"arf/dataset"
 	"arf/eval"
+	"arf/remote"
 )
 
 // Own is a test set of the user's.
@@ -35,12 +36,13 @@ func (o Own) Open() (Test, error) {
 	if name == "" {
 		name = nameOf(o.Source.Path)
 	}
-	set := &Set{Name: name, Title: o.Source.Path, Metric: o.Metric, Templates: o.Templates}
+	title := remote.RedactedText(o.Source.Path)
+	set := &Set{Name: name, Title: title, Metric: o.Metric, Templates: o.Templates}
 	if set.Metric == "" {
 		set.Metric = eval.Acc1
 	}
 	t := Test{Set: set, Path: o.Source.Path}
-	fail := func(err error) (Test, error) { return t, fmt.Errorf("test set %s: %w", o.Source.Path, err) }
+	fail := func(err error) (Test, error) { return t, fmt.Errorf("test set %s: %w", title, err) }
 	d, err := dataset.Open(o.Source)
 	if err == nil && len(dataset.Classes(d)) == 0 && len(o.Classes) > 0 {
 		// Labels, if it has any, are numbers of the classes that were given.
