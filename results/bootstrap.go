@@ -38,7 +38,7 @@ func (t *Table) Difference(a, b string, suites []report.Suite) (Difference, erro
 	classes := map[string]int{}
 	var sets []paired
 	for _, s := range suites {
-		one, err := pair(s, pairs, classes)
+		one, err := t.pair(s, pairs, classes)
 		if err != nil {
 			return d, err
 		}
@@ -116,14 +116,21 @@ type paired struct {
 	delta [][]float64 // by replicate and class: accuracy of a − of b
 }
 
+// name says which model it is, for messages.
+func (t *Table) name(m model) string {
+	return fmt.Sprintf("%s, seed %d of %s", m.key, m.seed, t.Runs[m.run].Dir)
+}
+
 // pair lines up the classes; it numbers those that it meets first.
-func pair(s report.Suite, pairs []couple, classes map[string]int) (paired, error) {
+func (t *Table) pair(s report.Suite, pairs []couple, classes map[string]int) (paired, error) {
 	var p paired
 	var names []string
 	for i, c := range pairs {
 		a, b := c.a.evals[s.Name], c.b.evals[s.Name]
-		if a == nil || b == nil {
-			return p, fmt.Errorf("results: a model was not evaluated on %s", s.Name)
+		for _, m := range []model{c.a, c.b} {
+			if m.evals[s.Name] == nil {
+				return p, fmt.Errorf("results: %s was not evaluated on %s; run arf eval again", t.name(m), s.Name)
+			}
 		}
 		if i == 0 {
 			for name, r := range a.PerClass {
@@ -144,14 +151,14 @@ func pair(s report.Suite, pairs []couple, classes map[string]int) (paired, error
 		for j, name := range names {
 			x, y := a.PerClass[name], b.PerClass[name]
 			if x.Acc1 == nil || y.Acc1 == nil || x.N != y.N {
-				return p, fmt.Errorf("results: %s has other images of %q for one model than for another", s.Name, name)
+				return p, fmt.Errorf("results: %s has other images of %q for %s than for %s; evaluate both on the same data", s.Name, name, t.name(c.a), t.name(c.b))
 			}
 			delta[j] = *x.Acc1 - *y.Acc1
 		}
 		p.delta = append(p.delta, delta)
 	}
 	if len(names) == 0 {
-		return p, fmt.Errorf("results: %s has no accuracies per class; evaluate again", s.Name)
+		return p, fmt.Errorf("results: %s has no accuracies per class of %s; run arf eval again", s.Name, t.name(pairs[0].a))
 	}
 	return p, nil
 }

@@ -36,6 +36,7 @@ type Table struct {
 
 // model is one replicate of a method: one pretrained model, one seed.
 type model struct {
+	key   string
 	run   int
 	seed  int
 	evals map[string]*report.Evaluation // by suite
@@ -76,7 +77,7 @@ func (t *Table) add(run int, r *report.Run) {
 	found := map[report.Model]*model{}
 	for m, e := range r.Evaluations() {
 		if found[m] == nil {
-			found[m] = &model{run: run, seed: m.Seed, evals: map[string]*report.Evaluation{}}
+			found[m] = &model{key: Key(m.Method, m.Alpha), run: run, seed: m.Seed, evals: map[string]*report.Evaluation{}}
 			if m.Alpha == 1 {
 				found[m].drift = r.DriftOf(m.Method, m.Seed)
 			}
@@ -87,8 +88,7 @@ func (t *Table) add(run int, r *report.Run) {
 		if m.Alpha == 0 && m.Method != report.Pretrained {
 			continue // the pretrained model again
 		}
-		key := Key(m.Method, m.Alpha)
-		t.models[key] = append(t.models[key], *one)
+		t.models[one.key] = append(t.models[one.key], *one)
 	}
 }
 

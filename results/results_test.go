@@ -95,7 +95,7 @@ func load(t *testing.T) *Table {
 // An empty list, such as that of the default prompts, is another than a full one.
 func TestAnEmptyListIsASetting(t *testing.T) {
 	one, two := runFolder(t, "one", 1e-3, methods, 1, world(0)), runFolder(t, "two", 1e-3, methods, 1, world(1))
-	for dir, list := range map[string]string{one: "[]", two: "[a drawing of a {}]"} {
+	for dir, list := range map[string]string{one: "[]", two: "['a drawing of a {}']"} {
 		if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte("eval:\n  templates: "+list+"\n"), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -226,6 +226,20 @@ func TestRunsOnOtherDataAreRefused(t *testing.T) {
 		}
 	}
 	if _, err := Load(one, two); err == nil || !strings.Contains(err.Error(), "other test sets") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestAMissingEvaluationIsNamed(t *testing.T) {
+	one, two := runFolder(t, "one", 1e-3, methods, 2, world(0)), runFolder(t, "two", 1e-3, methods, 2, world(1))
+	if err := os.Remove(filepath.Join(two, "eval", "arf", "seed-1", "line.json")); err != nil {
+		t.Fatal(err)
+	}
+	table, err := Load(one, two)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := table.Compare(); err == nil || !strings.Contains(err.Error(), "arf, seed 1 of "+two+" was not evaluated on line") {
 		t.Errorf("error %v", err)
 	}
 }
