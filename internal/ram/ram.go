@@ -1,6 +1,6 @@
-// Package memory says how much of the machine's memory this process may still
+// Package ram says how much of the machine's memory this process may still
 // take.
-package memory
+package ram
 
 import (
 	"bytes"
