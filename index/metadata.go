@@ -2,6 +2,7 @@ package index
 
 import (
 	"fmt"
+	"log/slog"
 	"maps"
 	"reflect"
 	"regexp"
@@ -11,7 +12,8 @@ import (
 	"arf/internal/parquetfile"
 )
 
-// maxMeta bounds the columns that samples' metadata become.
+// maxMeta bounds the columns that samples' metadata become, which strangers name.
+// More are left out: the most frequent names stay.
 const maxMeta = 256
 
 // plainName is a column name that needs no care in other programs, nor in the
@@ -21,9 +23,9 @@ var plainName = regexp.MustCompile(`^[\pL\pN_][\pL\pN_.:@/ -]*$`)
 // writeRows writes rows with a column for each name in their Meta, as
 // clip-retrieval does: names that Row has already are left out.
 func writeRows(path string, rows []Row) error {
-	names, err := metaNames(rows)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+	names, left := metaNames(rows)
+	if len(left) > 0 {
+		slog.Warn("the samples' metadata have more names than there can be columns; the rarest are left out", "columns", len(names), "left out", len(left), "such as", left[0], "file", path)
 	}
 	if len(names) == 0 {
 		return parquetfile.Write(path, rows)
@@ -57,23 +59,26 @@ func writeRows(path string, rows []Row) error {
 	})
 }
 
-// metaNames are the columns that Row lacks.
-func metaNames(rows []Row) ([]string, error) {
+// metaNames are the columns that Row lacks, sorted, and those left out.
+func metaNames(rows []Row) (names, left []string) {
 	taken := map[string]bool{}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[Row]()) {
 		name, _, _ := strings.Cut(f.Tag.Get("parquet"), ",")
 		taken[name] = true
 	}
-	found := map[string]bool{}
+	found := map[string]int{}
 	for _, r := range rows {
 		for name := range r.Meta {
 			if !taken[name] && plainName.MatchString(name) {
-				found[name] = true
+				found[name]++
 			}
 		}
-		if len(found) > maxMeta {
-			return nil, fmt.Errorf("the samples' metadata have more than %d different names", maxMeta)
-		}
 	}
-	return slices.Sorted(maps.Keys(found)), nil
+	names = slices.Sorted(maps.Keys(found))
+	if len(names) > maxMeta {
+		slices.SortStableFunc(names, func(a, b string) int { return found[b] - found[a] })
+		names, left = names[:maxMeta], names[maxMeta:]
+		slices.Sort(names)
+	}
+	return names, left
 }

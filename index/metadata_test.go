@@ -1,6 +1,7 @@
 package index
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -60,6 +61,31 @@ func TestMetadataColumns(t *testing.T) {
 	}
 	if err := writeRows(filepath.Join(t.TempDir(), "no", "x.parquet"), rows); err == nil {
 		t.Error("written to no folder")
+	}
+}
+
+// TestNamesOfStrangers: a sample with any number of names costs no shard; the
+// names of most samples stay.
+func TestNamesOfStrangers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "metadata_0.parquet")
+	odd := map[string]string{}
+	for i := range 2 * maxMeta {
+		odd[fmt.Sprintf("exif %d", i)] = "x"
+	}
+	rows := []Row{{Key: "a", Meta: odd}, {Key: "b", Meta: map[string]string{"zoom": "2"}}, {Key: "c", Meta: map[string]string{"zoom": "3"}}}
+	if err := writeRows(path, rows); err != nil {
+		t.Fatal(err)
+	}
+	type extra struct {
+		Zoom *string `parquet:"zoom,optional"`
+		EXIF *string `parquet:"exif 0,optional"`
+	}
+	more, err := parquetfile.Read[extra](path, "zoom", "exif 0")
+	if err != nil || *more[1].Zoom != "2" || *more[2].Zoom != "3" || *more[0].EXIF != "x" {
+		t.Errorf("%+v, %v", more, err)
+	}
+	if names, left := metaNames(rows); len(names) != maxMeta || len(left) != maxMeta+1 {
+		t.Errorf("%d names, %d left out", len(names), len(left))
 	}
 }
 
