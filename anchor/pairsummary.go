@@ -66,6 +66,10 @@ func (r *retrieval) droppedExamples() []Dropped {
 		row := r.pool.rows[i]
 		d := Dropped{PairKey: row.Key, Text: row.Caption, Reason: reason, Similarity: float64(r.pool.clip[i])}
 		if twin, ok := r.pool.duplicates[i]; ok {
+			// One with equal pixels may have taken its place, or have gone for another.
+			for next, gone := r.pool.duplicates[twin.of]; gone && max(twin.cosine, next.cosine) == 1; next, gone = r.pool.duplicates[twin.of] {
+				twin = duplicate{next.of, min(twin.cosine, next.cosine)}
+			}
 			d.Kept, d.Similarity = r.pool.rows[twin.of].Key, min(twin.cosine, 1)
 		}
 		out = append(out, d)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -201,11 +202,15 @@ func retrieve(ctx context.Context, path string, in *PairInput, o PairOptions) (*
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
+	s := r.summarize(pairs, lists)
+	s.Hash = hash
+	// First the old summary, which would say of these pairs that they're the old ones.
+	if err := os.Remove(beside(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	if err := WritePairs(path, pairs); err != nil {
 		return nil, err
 	}
-	s := r.summarize(pairs, lists)
-	s.Hash = hash
 	return s, writeSummary(beside(path), s)
 }
 
