@@ -77,7 +77,17 @@ func embed(ctx context.Context, dir string, data dataset.Dataset, encoder Encode
 	}
 	m.Hash = fmt.Sprintf("%s %s %d %d %v", m.Model, m.Data, m.Samples, m.ShardRows, m.Texts)
 	w := &writer{dir: dir, data: data, encoder: encoder, o: o, shards: max(1, ceil(data.Len(), o.ShardRows))}
-	plan, err := dist.Agree(o.Group, func() (plan, error) { return w.prepare(m) })
+	unlock := func() {}
+	plan, err := dist.Agree(o.Group, func() (p plan, err error) {
+		if old, err := readManifest(dir); err != nil || w.complete(old, m) {
+			return plan{Complete: true}, err
+		}
+		if unlock, err = lock(ctx, dir); err != nil {
+			return p, err
+		}
+		return w.prepare(m)
+	})
+	defer func() { unlock() }()
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +100,7 @@ func embed(ctx context.Context, dir string, data dataset.Dataset, encoder Encode
 		if err != nil {
 			return nil, err
 		}
-		if err := o.Group.Lead(func() error { return w.complete(m, all) }); err != nil {
+		if err := o.Group.Lead(func() error { return w.finish(m, all) }); err != nil {
 			return nil, err
 		}
 	}
@@ -101,6 +111,16 @@ func embed(ctx context.Context, dir string, data dataset.Dataset, encoder Encode
 type plan struct {
 	Complete bool
 	Missing  []int // shards
+}
+
+// complete tells whether all is there; old is the folder's manifest. Files may
+// have been damaged or removed.
+func (w *writer) complete(old, m Manifest) bool {
+	if old.Hash != m.Hash || !old.Complete {
+		return false
+	}
+	_, err := Open(w.dir)
+	return err == nil
 }
 
 // prepare makes the folder ready and finds what is missing in it.
@@ -114,10 +134,8 @@ func (w *writer) prepare(m Manifest) (p plan, err error) {
 		if err := clearStore(w.dir); err != nil {
 			return p, err
 		}
-	} else if old.Complete {
-		if _, err := Open(w.dir); err == nil {
-			return plan{Complete: true}, nil // else a file was damaged or removed
-		}
+	} else if w.complete(old, m) {
+		return plan{Complete: true}, nil // by the one that was waited for
 	}
 	for shard := range w.shards {
 		if w.data.Len() > 0 && (!same || !w.has(shard)) {
@@ -127,8 +145,8 @@ func (w *writer) prepare(m Manifest) (p plan, err error) {
 	return p, writeManifest(w.dir, m)
 }
 
-// complete writes the manifest of all shards; found are the processes' broken samples.
-func (w *writer) complete(m Manifest, found []dataset.Problems) error {
+// finish writes the manifest of all shards; found are the processes' broken samples.
+func (w *writer) finish(m Manifest, found []dataset.Problems) error {
 	var broken dataset.Problems
 	for _, b := range found {
 		broken.Join(b)

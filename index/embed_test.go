@@ -5,12 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/csv"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"arf/anchor"
 	"arf/dataset"
@@ -185,6 +187,38 @@ func TestEmbedGoesOnAndRedoes(t *testing.T) {
 	}
 	if s, err := index.Open(part); err != nil || s.Texts() != nil {
 		t.Errorf("old texts are still there: %v", err)
+	}
+}
+
+// Two programs don't write to one folder; the second finds what the first made.
+func TestEmbedWaitsForAnother(t *testing.T) {
+	work := t.TempDir()
+	data := open(t, cliptest.Pairs(t, filepath.Join(work, "pool"), 5, 0))
+	dir := filepath.Join(work, "features")
+	encoder := &counting{Encoder: anchor.Encoder{Model: cliptest.Model(t, 1)}}
+	first, second := make(chan struct{}), make(chan error)
+	encoder.after = func(int) {
+		close(first)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if _, err := index.Embed(ctx, dir, data, anchor.Encoder{Model: cliptest.Model(t, 2)}, index.EmbedOptions{}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("another program writes to the folder: %v", err)
+		}
+	}
+	go func() {
+		<-first
+		other := &counting{Encoder: anchor.Encoder{Model: cliptest.Model(t, 1)}}
+		_, err := index.Embed(t.Context(), dir, data, other, index.EmbedOptions{})
+		if other.images > 0 {
+			err = errors.Join(err, fmt.Errorf("%d images are encoded again", other.images))
+		}
+		second <- err
+	}()
+	if _, err := index.Embed(t.Context(), dir, data, encoder, index.EmbedOptions{}); err != nil {
+		t.Error(err)
+	}
+	if err := <-second; err != nil {
+		t.Error(err)
 	}
 }
 
