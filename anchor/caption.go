@@ -155,6 +155,19 @@ func (w *captionWriter) hash(ctx context.Context) (string, error) {
 	return hashOf(parts...), nil
 }
 
+// Captioned is the summary of captions that are whole; nil of others, or none.
+func Captioned(path string) (*CaptionSummary, error) {
+	var s CaptionSummary
+	if found, err := readSummary(beside(path), &s); err != nil || !found || !s.Complete {
+		return nil, err
+	}
+	records := 0
+	if err := readCaptions(path, func(CaptionRecord) { records++ }); err != nil || records != s.Images {
+		return nil, err
+	}
+	return &s, nil
+}
+
 // prepare gives the summary if all is done; else it opens the file, anew if it
 // was made from something else.
 func (w *captionWriter) prepare(hash string) (*CaptionSummary, error) {
@@ -168,9 +181,8 @@ func (w *captionWriter) prepare(hash string) (*CaptionSummary, error) {
 	case err == nil && !found:
 		return nil, fmt.Errorf("the file is there without %s, so it was made elsewhere; use it as it is, or remove it", filepath.Base(beside(w.path)))
 	case err == nil && old.Hash == hash && old.Complete:
-		records := 0
-		if err := readCaptions(w.path, func(CaptionRecord) { records++ }); err == nil && records == old.Images {
-			return &old, nil
+		if whole, err := Captioned(w.path); err == nil && whole != nil {
+			return whole, nil
 		}
 	case err == nil && old.Hash != hash:
 		if err := os.Remove(w.path); err != nil {
@@ -310,8 +322,8 @@ func (w *captionWriter) share(ctx context.Context, rows []int) (next func(round 
 	b, failed, ok := pull()
 	return func(round int) ([]CaptionRecord, error) {
 		if ok && failed != nil {
-			if w.o.Group.Size() > 1 && errors.Is(failed, dataset.ErrAllBroken) {
-				return nil, nil // others may have some
+			if errors.Is(failed, dataset.ErrAllBroken) && (w.o.Group.Size() > 1 || len(rows) < w.data.Len()) {
+				return nil, nil // others have some, or those captioned before
 			}
 			return nil, failed
 		}

@@ -3,7 +3,9 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"arf/anchor"
@@ -64,11 +66,21 @@ func (r *run) captions(ctx context.Context) error {
 	if !r.cfg.NeedsCaptions() {
 		return nil
 	}
-	inputs, _, err := r.agreed(func() (string, bool, error) {
+	dir := strings.TrimSuffix(r.captionsPath(), ".jsonl") // of the stamp
+	inputs, todo, err := r.agreed(func() (string, bool, error) {
 		h, err := r.captionsHash()
-		return h, true, err
+		if err != nil {
+			return "", true, err
+		}
+		if done(dir, h) { // seen without loading the two models
+			if summary, err := anchor.Captioned(r.captionsPath()); err == nil && summary != nil {
+				r.showCaptions(summary)
+				return h, false, nil
+			}
+		}
+		return h, true, os.RemoveAll(dir)
 	})
-	if err != nil {
+	if err != nil || !todo {
 		return err
 	}
 	model, err := clip.Load(r.model, r.device)
@@ -92,11 +104,15 @@ func (r *run) captions(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("write captions: %w", err)
 	}
+	r.showCaptions(summary)
+	return r.group.Lead(func() error { return finished(dir, inputs) })
+}
+
+func (r *run) showCaptions(summary *anchor.CaptionSummary) {
 	if r.o.Out != nil {
 		fmt.Fprintf(r.o.Out, "captions: %d of %d images, %.1f words each, %.0f%% name the class, mean CLIP score %.3f\n",
 			summary.Captions, summary.Images, summary.Words, 100*summary.NamesClass, summary.CLIPScore)
 	}
-	return nil
 }
 
 // openCaptioner gives the config's captioner, and what records call it.
