@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,9 +19,6 @@ import (
 const cachedImages = 1 << 30
 
 func (r *run) evaluateAll(ctx context.Context) error {
-	if err := r.group.Lead(r.dropStale); err != nil {
-		return err
-	}
 	for _, seed := range r.cfg.Seeds {
 		for _, m := range r.cfg.Methods {
 			if m == config.MethodZeroShot && seed != r.cfg.Seeds[0] {
@@ -47,31 +43,6 @@ func (r *run) evaluateAll(ctx context.Context) error {
 				return fmt.Errorf("evaluate %s, seed %d: %w", m, seed, err)
 			}
 			if err := r.group.Lead(func() error { return finished(dir, inputs) }); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// dropStale removes the results of methods and seeds that the config doesn't
-// name (any more): they may be of other settings, and the report shows all that
-// is there. Their models stay.
-func (r *run) dropStale() error {
-	wanted := map[string]bool{}
-	for _, seed := range r.cfg.Seeds {
-		for _, m := range r.cfg.Methods {
-			wanted[r.of("eval", m, seed)] = true
-		}
-	}
-	found, err := filepath.Glob(filepath.Join(r.dir, "eval", "*", "seed-*"))
-	if err != nil {
-		return err
-	}
-	for _, dir := range found {
-		if !wanted[dir] {
-			slog.Warn("results of a method or seed that the config doesn't name are left out; its model stays", "results", dir)
-			if err := os.RemoveAll(dir); err != nil {
 				return err
 			}
 		}

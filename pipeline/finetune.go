@@ -100,7 +100,7 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 			return inputs, true, err
 		}
 		if done(dir, inputs) { // brought back
-			return inputs, false, nil
+			return inputs, false, r.noteSeconds(m, dir)
 		}
 		return inputs, true, restart(dir, inputs)
 	})
@@ -145,8 +145,7 @@ func (r *run) finetuned(m config.Method, seed int, model *clip.Model, result *fi
 			return err
 		}
 	}
-	var err error
-	if r.info.FinetuneSeconds[string(m)], err = trainingSeconds(filepath.Join(dir, "metrics.jsonl"), min(r.cfg.Train.BatchSize, r.data.finetune.Len())); err != nil {
+	if err := r.noteSeconds(m, dir); err != nil {
 		return err
 	}
 	if err := finished(dir, inputs); err != nil {
@@ -154,6 +153,12 @@ func (r *run) finetuned(m config.Method, seed int, model *clip.Model, result *fi
 	}
 	// The model is what is wanted; checkpoints are for resuming only.
 	return os.RemoveAll(filepath.Join(dir, "checkpoints"))
+}
+
+// noteSeconds has the report say how long the training in dir took.
+func (r *run) noteSeconds(m config.Method, dir string) (err error) {
+	r.info.FinetuneSeconds[string(m)], err = trainingSeconds(filepath.Join(dir, "metrics.jsonl"), min(r.cfg.Train.BatchSize, r.data.finetune.Len()))
+	return err
 }
 
 // training is what finetuning of a method and seed needs: the pretrained model,

@@ -64,6 +64,7 @@ func (r *Run) loadInfo() error {
 		return err
 	}
 	r.Config = remote.RedactedText(string(config)) // reports are passed on
+	r.named = readNamed(r.Config)
 	return nil
 }
 
@@ -89,6 +90,10 @@ func (r *Run) loadEval(file string) error {
 	seed, err := folderNumber(name, parts[2], "seed-", strconv.Atoi)
 	if err != nil {
 		return err
+	}
+	if !r.named.has(method, seed) {
+		r.unnamed++
+		return nil
 	}
 	key := evalKey{method: method, alpha: 1, suite: strings.TrimSuffix(parts[len(parts)-1], ".json")}
 	if len(parts) == 5 {
@@ -229,6 +234,9 @@ func (r *Run) warnf(format string, args ...any) {
 
 // warn notes what makes numbers missing or not comparable.
 func (r *Run) warn() {
+	if r.unnamed > 0 {
+		r.warnf("The folder has %d more evaluations, of methods or seeds that config.yaml doesn't name; they are left out.", r.unnamed)
+	}
 	if !slices.Contains(r.Methods, Pretrained) {
 		r.warnf("The pretrained model (%s) was not evaluated: nothing can be said about losses. Add %s to methods and run arf eval again.", Pretrained, Pretrained)
 	}

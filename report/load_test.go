@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -278,3 +279,24 @@ func TestNotComparable(t *testing.T) {
 }
 
 func near(a, b float64) bool { return a-b < 1e-9 && b-a < 1e-9 }
+
+// A run's folder may hold more than its config names.
+func TestOnlyWhatTheConfigNames(t *testing.T) {
+	f := smallFixture(2)
+	dir := f.write(t)
+	all := fmt.Sprint(f.methods, []int{0, 1}, 0)
+	for config, want := range map[string]string{
+		"methods: [zeroshot, arf]\nseeds: [0]\n": "[zeroshot arf] [0] 1",
+		"methods: [zeroshot, arf]\n":             "[zeroshot arf] [0 1] 1",
+		"methods: {":                             all,
+		"":                                       all,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, "config.yaml"), []byte(config), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		r := load(t, dir)
+		if got := fmt.Sprint(r.Methods, r.Seeds, len(r.Warnings)); got != want {
+			t.Errorf("%q: %s, want %s: %q", config, got, want, r.Warnings)
+		}
+	}
+}

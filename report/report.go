@@ -59,6 +59,8 @@ type Run struct {
 	evals    map[evalKey]map[int]*Evaluation // by seed
 	drifts   map[string]map[int]*Drift       // method, seed
 	training map[string]map[int]*training    // method, seed
+	named    named                           // by config.yaml
+	unnamed  int                             // evaluations that are left out
 	captions []captionRecord
 	pairs    string // path of pairs.parquet; empty when missing
 	// leastCaption is the CLIP score below which captions are shown as left out.

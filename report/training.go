@@ -115,6 +115,9 @@ func (r *Run) loadTraining() error {
 		if err != nil {
 			return err
 		}
+		if !r.named.has(parts[1], seed) {
+			continue
+		}
 		t, err := r.readTraining(name)
 		if err != nil {
 			return err
