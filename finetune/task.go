@@ -7,7 +7,7 @@ import (
 	"log/slog"
 
 	"arf/clip"
-	"arf/internal/memory"
+	"arf/internal/ram"
 	"arf/nn"
 	"arf/profile"
 	"arf/torch"
@@ -119,7 +119,7 @@ func (t *task) Step(int) (train.Loss, error) {
 	}
 	if !t.planned && !t.o.Device.IsCUDA() {
 		p := t.measure(b, t.resumed)
-		if free := memory.Available(); free > 0 {
+		if free := ram.Available(); free > 0 {
 			p.available = free + p.held
 		}
 		p.warn(t.o.MicroBatch)

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"arf/faiss"
-	"arf/internal/memory"
+	"arf/internal/ram"
 	"arf/torch"
 
 	"github.com/google/renameio/v2"
@@ -255,4 +255,4 @@ func writeFAISS(path string, x *faiss.Index, info *FAISSInfo) error {
 }
 
 // freeMemory is 8 GiB where the machine says nothing.
-func freeMemory() int64 { return cmp.Or(memory.Available(), 8<<30) }
+func freeMemory() int64 { return cmp.Or(ram.Available(), 8<<30) }

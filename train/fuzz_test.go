@@ -39,7 +39,7 @@ func FuzzState(f *testing.F) {
 	task := newRegression()
 	params := nn.Params(task.model)
 	opt, names := optimizer(params, options("", 4))
-	if err := save(dir, 3, options("", 4), params, opt, names); err != nil {
+	if err := save(dir, 3, 0, options("", 4), params, opt, names); err != nil {
 		f.Fatal(err)
 	}
 	path := filepath.Join(dir, "step-3")
