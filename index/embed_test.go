@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -105,13 +106,13 @@ func files(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	for _, pattern := range []string{"*/*", "*.json"} {
-		paths, _ := filepath.Glob(filepath.Join(dir, pattern))
+		paths, _ := fs.Glob(os.DirFS(dir), pattern) // dir itself may look like a pattern
 		for _, p := range paths {
-			data, err := os.ReadFile(p)
+			data, err := os.ReadFile(filepath.Join(dir, p))
 			if err != nil {
 				t.Fatal(err)
 			}
-			out[strings.TrimPrefix(p, dir)] = string(data)
+			out[p] = string(data)
 		}
 	}
 	return out
