@@ -17,10 +17,11 @@ import (
 )
 
 // How long the other processes have after one failed: first to report and save
-// by themselves, then when told to stop.
+// by themselves, then when told to stop. Rank 0 may have gigabytes to save.
 const (
 	graceToReport = 30 * time.Second
 	graceToStop   = 30 * time.Second
+	graceToSave   = 10 * time.Minute
 )
 
 // Launch starts a command n times on this machine as one group, and waits. Lines
@@ -47,7 +48,7 @@ func Launch(ctx context.Context, n int, command []string, stdout, stderr io.Writ
 	defer runtime.UnlockOSThread()
 	for rank := range n {
 		if err := l.start(rank, n, port, command, stdout, stderr); err != nil {
-			l.signal(syscall.SIGKILL)
+			l.signal(syscall.SIGKILL, l.running)
 			for range l.running {
 				<-l.ended
 			}
@@ -122,15 +123,15 @@ func (l *launch) copy(to io.Writer, from io.Reader, prefix string) {
 	}
 }
 
-func (l *launch) signal(s syscall.Signal) {
-	for _, cmd := range l.running {
+func (l *launch) signal(s syscall.Signal, to []*exec.Cmd) {
+	for _, cmd := range to {
 		_ = cmd.Process.Signal(s) // one that has ended gets none
 	}
 }
 
 func (l *launch) wait(ctx context.Context, stderr io.Writer) error {
 	interrupt := ctx.Done()
-	var stop, kill <-chan time.Time
+	var stop, kill, killAll <-chan time.Time
 	var failed error
 	interrupted := 0 // processes that an interruption ended
 	for left := len(l.running); left > 0; {
@@ -154,12 +155,14 @@ func (l *launch) wait(ctx context.Context, stderr io.Writer) error {
 			}
 		case <-interrupt:
 			interrupt = nil
-			l.signal(syscall.SIGINT)
+			l.signal(syscall.SIGINT, l.running)
 		case <-stop:
-			l.signal(syscall.SIGTERM)
-			kill = time.After(graceToStop)
+			l.signal(syscall.SIGTERM, l.running)
+			kill, killAll = time.After(graceToStop), time.After(graceToSave)
 		case <-kill:
-			l.signal(syscall.SIGKILL)
+			l.signal(syscall.SIGKILL, l.running[1:])
+		case <-killAll:
+			l.signal(syscall.SIGKILL, l.running)
 		}
 	}
 	if failed == nil && interrupted > 0 {
