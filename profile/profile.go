@@ -88,7 +88,7 @@ func (p *Profile) End() {
 	p.Phase(Other)
 	if p.on && p.seen == p.Warmup+p.Steps {
 		p.on = false
-		p.seconds = time.Since(p.began).Seconds()
+		p.seconds = p.since.Sub(p.began).Seconds() // what the phases add up to
 		p.ops = torch.StopProfile()
 	}
 }

@@ -49,7 +49,7 @@ func TestProfile(t *testing.T) {
 	for _, phase := range r.Phases {
 		sum += phase.Seconds
 	}
-	if math.Abs(sum-r.StepSeconds) > 0.02*r.StepSeconds {
+	if math.Abs(sum-r.StepSeconds) > 1e-6*r.StepSeconds {
 		t.Errorf("the phases take %g s, the step %g", sum, r.StepSeconds)
 	}
 	if m := r.Machine; m.GFLOPs <= 0 || m.GBPerSecond <= 0 || r.Utilisation <= 0 || r.Utilisation > 1 || r.RooflineSeconds <= 0 || r.RooflineSeconds > r.StepSeconds {

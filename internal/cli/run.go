@@ -100,9 +100,6 @@ func (f *runFlags) run(cmd *cobra.Command, s *settings, path string, last pipeli
 
 // runIn is one process's part of a run; rank 0's speaks for all.
 func (f *runFlags) runIn(ctx context.Context, g *dist.Group, cfg *config.Config, last pipeline.Step) error {
-	if g != nil && f.profile > 0 {
-		return errors.New("--profile measures one process; start it by itself, without WORLD_SIZE")
-	}
 	o := pipeline.Options{Version: version(), Command: strings.Join(os.Args, " "), Group: g, ProfileSteps: f.profile}
 	if !g.Leads() {
 		return pipeline.Run(ctx, cfg, last, o)
