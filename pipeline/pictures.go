@@ -19,17 +19,19 @@ type pictures struct {
 type keyed struct {
 	dataset.Dataset
 	number map[string]int
+	gone   error // of a server that failed: the others aren't asked for, which would take as long each
 }
 
-func newPictures(cfg *config.Config) *pictures {
+// newPictures ends its waiting for servers with ctx. It isn't safe for concurrent use.
+func newPictures(ctx context.Context, cfg *config.Config) *pictures {
 	return &pictures{
-		finetune: sync.OnceValues(func() (*keyed, error) { return openKeyed(cfg.Data.Finetune) }),
-		pool:     sync.OnceValues(func() (*keyed, error) { return openKeyed(cfg.Data.Pool) }),
+		finetune: sync.OnceValues(func() (*keyed, error) { return openKeyed(ctx, cfg.Data.Finetune) }),
+		pool:     sync.OnceValues(func() (*keyed, error) { return openKeyed(ctx, cfg.Data.Pool) }),
 	}
 }
 
-func openKeyed(s config.Source) (*keyed, error) {
-	d, err := open(context.Background(), s, nil)
+func openKeyed(ctx context.Context, s config.Source) (*keyed, error) {
+	d, err := open(ctx, s, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -53,10 +55,16 @@ func picture(open func() (*keyed, error), key string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if k.gone != nil {
+		return nil, k.gone
+	}
 	i, ok := k.number[key]
 	if !ok {
 		return nil, fmt.Errorf("image %s is not in the data any more", key)
 	}
 	s, err := k.Sample(i)
+	if dataset.Gone(err) {
+		k.gone = err
+	}
 	return s.Image, err
 }

@@ -212,7 +212,7 @@ func (r *run) do(ctx context.Context, step Step) error {
 			if err := r.finish(); err != nil { // the report shows run.json
 				return err
 			}
-			_, err := Report(r.dir, r.o.Out)
+			_, err := Report(ctx, r.dir, r.o.Out)
 			return err
 		})
 	}

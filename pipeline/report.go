@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -14,19 +15,22 @@ import (
 // Report writes report.html, results.json and results.csv of a run folder from
 // the files in it, and its table to out where that isn't nil. It returns the
 // page's path. The gallery's pictures come from the data that the run's config
-// names; where that is gone, the gallery has none.
-func Report(dir string, out io.Writer) (string, error) {
+// names; where that is gone, the gallery has none. ctx ends the reading of them.
+func Report(ctx context.Context, dir string, out io.Writer) (string, error) {
 	run, err := report.Load(dir)
 	if err != nil {
 		return "", err
 	}
 	if cfg, err := config.Load(filepath.Join(dir, "config.yaml")); err == nil {
-		run.Images = newPictures(cfg)
+		run.Images = newPictures(ctx, cfg)
 		run.GalleryImages = gallery(cfg.Report.Gallery)
 	}
 	page := filepath.Join(dir, "report.html")
 	if err := run.WriteHTML(page); err != nil {
 		return "", err
+	}
+	if ctx.Err() != nil { // the page lacks pictures
+		return "", context.Cause(ctx)
 	}
 	if err := run.WriteJSON(filepath.Join(dir, "results.json")); err != nil {
 		return "", err
@@ -52,12 +56,12 @@ func gallery(images int) int {
 // Anchors writes anchors.html of a run folder: each finetune image with its class
 // prompt, captions and pairs, and what was left out. pictured is how many images
 // have their pictures on it; negative is all. It returns the page's path.
-func Anchors(dir string, pictured int) (string, error) {
+func Anchors(ctx context.Context, dir string, pictured int) (string, error) {
 	o := report.AnchorsOptions{Pictured: pictured, LeastCaption: -1}
 	cfg, err := config.Load(filepath.Join(dir, "config.yaml"))
 	switch {
 	case err == nil:
-		o.Images, o.LeastCaption = newPictures(cfg), cfg.Anchors.Captions.MinClipScore
+		o.Images, o.LeastCaption = newPictures(ctx, cfg), cfg.Anchors.Captions.MinClipScore
 		if templates, err := readTemplates(cfg.Train.Templates); err == nil && len(templates) > 0 {
 			o.Template = templates[0]
 		}
@@ -65,5 +69,8 @@ func Anchors(dir string, pictured int) (string, error) {
 		slog.Warn("the page has no pictures, as the run's config can't be read", "error", err)
 	}
 	path := filepath.Join(dir, "anchors.html")
-	return path, report.WriteAnchors(dir, path, o)
+	if err := report.WriteAnchors(dir, path, o); err != nil {
+		return "", err
+	}
+	return path, context.Cause(ctx)
 }

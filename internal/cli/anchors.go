@@ -22,11 +22,11 @@ caption or arf retrieve, no training. Pictures make the page large, about 50 kB
 for an image with ten pairs; images without them show their texts.`,
 		Example: "  arf anchors show runs/icons\n  arf anchors show runs/birds --pictures -1",
 		Args:    cobra.ExactArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			if info, err := os.Stat(args[0]); err != nil || !info.IsDir() {
 				return fmt.Errorf("%s is no run folder; give one, such as runs/icons (arf run CONFIG makes it)", args[0])
 			}
-			path, err := pipeline.Anchors(args[0], pictures)
+			path, err := pipeline.Anchors(cmd.Context(), args[0], pictures)
 			if err != nil {
 				return err
 			}

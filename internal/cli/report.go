@@ -19,7 +19,7 @@ func newReport() *cobra.Command {
 			if info, err := os.Stat(args[0]); err != nil || !info.IsDir() {
 				return fmt.Errorf("%s is no run folder; give one, such as runs/icons (arf run CONFIG makes it)", args[0])
 			}
-			path, err := pipeline.Report(args[0], os.Stdout)
+			path, err := pipeline.Report(cmd.Context(), args[0], os.Stdout)
 			if err != nil {
 				return err
 			}
