@@ -73,7 +73,7 @@ func TestEightPairsAreRecalledVerbatim(t *testing.T) {
 	if q := record.Captions; q == nil || q.Images != 8 || q.NamesClass < 0.9 || len(record.Examples) != 8 || record.Examples[2].Text != pairs[2].text {
 		t.Errorf("held-out captions: %s", data)
 	}
-	if log, err := os.ReadFile(filepath.Join(o.Dir, "model", "training-log.jsonl")); err != nil || strings.Count(string(log), "\n") != 8 {
+	if log, err := os.ReadFile(filepath.Join(o.Dir, "model", "training-log.jsonl")); err != nil || strings.Count(string(log), "\n") != 11 || strings.Count(string(log), `"held_out_loss"`) != 3 {
 		t.Errorf("training-log.jsonl: %v\n%s", err, log)
 	}
 	lines, err := os.ReadFile(filepath.Join(o.Dir, "metrics.jsonl"))
