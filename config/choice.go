@@ -16,6 +16,10 @@ const (
 	MethodFLYPITA  Method = "flyp+ita" // flyp and retrieved pairs
 	MethodARF      Method = "arf"      // flyp, captions and retrieved pairs
 
+	// Beyond the paper: pairs whose texts are near the class prompt, whatever their images look like.
+	MethodFLYPClassText Method = "flyp+class-text"
+	MethodARFClassText  Method = "arf+class-text"
+
 	// Controls: each takes away one thing that could explain a method's gain.
 	MethodFLYPRandom        Method = "flyp+random"          // flyp+ita with random pairs of the pool
 	MethodARFRandom         Method = "arf+random"           // arf with random pairs of the pool
@@ -27,7 +31,7 @@ const (
 
 // Methods are all methods, the controls last.
 var Methods = []Method{
-	MethodZeroShot, MethodFT, MethodFLYP, MethodFLYPTCA, MethodFLYPITA, MethodARF,
+	MethodZeroShot, MethodFT, MethodFLYP, MethodFLYPTCA, MethodFLYPITA, MethodARF, MethodFLYPClassText, MethodARFClassText,
 	MethodFLYPRandom, MethodFLYPRandomMatched, MethodARFRandom, MethodPairsOnly, MethodFLYP2x, MethodSecondPrompt,
 }
 
@@ -38,7 +42,9 @@ func (m Method) Trains() bool { return m != MethodZeroShot }
 func (m Method) TCA() bool { return m.Captions() || m == MethodSecondPrompt }
 
 // Captions reports whether the method uses a captioner's captions.
-func (m Method) Captions() bool { return m == MethodFLYPTCA || m == MethodARF || m == MethodARFRandom }
+func (m Method) Captions() bool {
+	return m == MethodFLYPTCA || m == MethodARF || m == MethodARFClassText || m == MethodARFRandom
+}
 
 // PairSource says where the pairs of a method's pair term (ITA) come from.
 type PairSource string
@@ -46,6 +52,7 @@ type PairSource string
 const (
 	PairsNone          PairSource = ""
 	PairsRetrieved     PairSource = "retrieved"
+	PairsClassText     PairSource = "class-text" // retrieved by class prompt, whatever anchors.pairs.query says
 	PairsRandom        PairSource = "random"
 	PairsRandomMatched PairSource = "random-matched"
 )
@@ -55,6 +62,8 @@ func (m Method) Pairs() PairSource {
 	switch m {
 	case MethodFLYPITA, MethodARF, MethodPairsOnly, MethodSecondPrompt:
 		return PairsRetrieved
+	case MethodFLYPClassText, MethodARFClassText:
+		return PairsClassText
 	case MethodFLYPRandom, MethodARFRandom:
 		return PairsRandom
 	case MethodFLYPRandomMatched:
@@ -198,7 +207,7 @@ func (c *Config) PairSources() []PairSource {
 	if needs(PairsRetrieved) || needs(PairsRandomMatched) {
 		out = append(out, PairsRetrieved)
 	}
-	for _, s := range []PairSource{PairsRandom, PairsRandomMatched} {
+	for _, s := range []PairSource{PairsClassText, PairsRandom, PairsRandomMatched} {
 		if needs(s) {
 			out = append(out, s)
 		}

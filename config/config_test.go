@@ -67,7 +67,7 @@ func TestFileMistakes(t *testing.T) {
 		{"list for scalar", "name: [a]\n", "c.yaml:1: name: want a text, got a list"},
 		{"scalar for section", "report: 3\n", `c.yaml:1: report: want keys (gallery), got "3"`},
 		{"wrong element", "seeds: [1, x]\n", `c.yaml:1: seeds[1]: want a whole number, got "x"`},
-		{"misspelt choice", "methods: [flyp+tcaa]\n", `c.yaml:1: methods[0]: want one of zeroshot, ft, flyp, flyp+tca, flyp+ita, arf, flyp+random, flyp+random-matched, arf+random, pairs-only, flyp-2x, caption=class-prompt, got "flyp+tcaa"; did you mean flyp+tca?`},
+		{"misspelt choice", "methods: [flyp+tcaa]\n", `c.yaml:1: methods[0]: want one of zeroshot, ft, flyp, flyp+tca, flyp+ita, arf, flyp+class-text, arf+class-text, flyp+random, flyp+random-matched, arf+random, pairs-only, flyp-2x, caption=class-prompt, got "flyp+tcaa"; did you mean flyp+tca?`},
 		{"foreign choice", "precision: float64\n", `c.yaml:1: precision: want one of auto, bf16, fp32, got "float64"`},
 		{"all mistakes at once", "nam: x\nthreads: a\n", "c.yaml:1: nam: unknown key; did you mean name?\nc.yaml:2: threads: want a whole number, got \"a\""},
 		{"duplicate key", "name: a\nname: b\n", `c.yaml:2: not valid YAML: mapping key "name" already defined at [1:1]`},

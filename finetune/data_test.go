@@ -14,7 +14,7 @@ import (
 func TestPresets(t *testing.T) {
 	for method, want := range map[Method]string{
 		ZeroShot: "", FT: "ce", FLYP: "class", FLYPTCA: "class tca", FLYPITA: "class ita", ARF: "class tca ita",
-		FLYPRandom: "class ita", FLYPRandomMatched: "class ita", ARFRandom: "class tca ita", PairsOnly: "ita", FLYP2x: "class", SecondPrompt: "class tca ita",
+		FLYPClassText: "class ita", ARFClassText: "class tca ita", FLYPRandom: "class ita", FLYPRandomMatched: "class ita", ARFRandom: "class tca ita", PairsOnly: "ita", FLYP2x: "class", SecondPrompt: "class tca ita",
 	} {
 		if got := strings.Join(Objectives(method), " "); got != want {
 			t.Errorf("%s has the terms %q, want %q", method, got, want)

@@ -20,6 +20,8 @@ const (
 	FLYPITA  = config.MethodFLYPITA
 	ARF      = config.MethodARF
 
+	FLYPClassText     = config.MethodFLYPClassText
+	ARFClassText      = config.MethodARFClassText
 	FLYPRandom        = config.MethodFLYPRandom
 	ARFRandom         = config.MethodARFRandom
 	FLYPRandomMatched = config.MethodFLYPRandomMatched
@@ -37,6 +39,8 @@ var presets = map[Method][]string{
 	FLYPITA:  {"class", "ita"},
 	ARF:      {"class", "tca", "ita"},
 
+	FLYPClassText:     {"class", "ita"},
+	ARFClassText:      {"class", "tca", "ita"},
 	FLYPRandom:        {"class", "ita"},
 	FLYPRandomMatched: {"class", "ita"},
 	ARFRandom:         {"class", "tca", "ita"},

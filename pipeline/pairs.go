@@ -25,10 +25,13 @@ func (r *run) pairsPath(s config.PairSource) string {
 	return filepath.Join(r.dir, "anchors", name+".parquet")
 }
 
-// pairSettings are the config's, with the query of a control.
+// pairSettings are the config's, with the query that the method's name says.
 func (r *run) pairSettings(s config.PairSource) config.Pairs {
 	p := r.cfg.Anchors.Pairs
-	if s != config.PairsRetrieved {
+	switch s {
+	case config.PairsClassText:
+		p.Query = config.QueryClassText
+	case config.PairsRandom, config.PairsRandomMatched:
 		p.Query = config.QueryRandom
 	}
 	return p

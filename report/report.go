@@ -85,12 +85,12 @@ type Images interface {
 
 // known is the order in which methods are shown: from no finetuning to all terms.
 var known = []string{
-	Pretrained, "ft", "flyp", "flyp+tca", "flyp+ita", "arf",
+	Pretrained, "ft", "flyp", "flyp+tca", "flyp+ita", "arf", "flyp+class-text", "arf+class-text",
 	"flyp-2x", "flyp+random", "flyp+random-matched", "arf+random", "pairs-only", "caption=class-prompt",
 }
 
-// published is the number of methods in known before the controls.
-const published = 6
+// published is the number of methods in known before the controls: the paper's and ours.
+const published = 8
 
 func compareMethods(a, b string) int {
 	rank := func(m string) int {

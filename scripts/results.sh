@@ -11,7 +11,7 @@ while (($#)) && [[ $1 != -- ]]; do models+=("$1"); shift; done
 ((${#models[@]})) || { echo "usage: scripts/results.sh MODEL... [-- flags of arf run]" >&2; exit 2; }
 
 config=configs/icons.yaml
-methods='[zeroshot, ft, flyp, flyp+tca, flyp+ita, arf, flyp-2x, flyp+random, flyp+random-matched, arf+random, pairs-only, caption=class-prompt]'
+methods='[zeroshot, ft, flyp, flyp+tca, flyp+ita, arf, flyp+class-text, arf+class-text, flyp-2x, flyp+random, flyp+random-matched, arf+random, pairs-only, caption=class-prompt]'
 rates=(1e-4 3e-4 1e-3)
 
 runs=() sweep=()
