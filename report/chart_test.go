@@ -76,6 +76,12 @@ func TestLooks(t *testing.T) {
 		}
 		seen[d] = look
 	}
+	every := &Run{Methods: known}
+	for _, m := range known {
+		if look := every.look(m); look < 0 || look >= looks {
+			t.Errorf("%s has the look %d", m, look)
+		}
+	}
 	r := &Run{Methods: []string{"zeroshot", "flyp", "arf", "lora", "prompt"}}
 	var got []int
 	for _, m := range r.Methods {
