@@ -12,6 +12,8 @@ import (
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/plotutil"
 	"gonum.org/v1/plot/vg"
+	"gonum.org/v1/plot/vg/draw"
+	"gonum.org/v1/plot/vg/vgsvg"
 )
 
 // Figure draws ID accuracy against another axis as SVG: every method, its
@@ -21,9 +23,6 @@ func (t *Table) Figure(axis Axis, sweep []Point) ([]byte, error) {
 	p := plot.New()
 	p.X.Label.Text = "ID top-1, %"
 	p.Y.Label.Text = map[Axis]string{Shift: "average shift top-1, %", ZeroShot: "zero-shot top-1, %"}[axis]
-	// More ID with less of the other is what no method is after: that corner stays free.
-	p.Legend.Top = false
-	p.Legend.Left = false
 	p.Add(plotter.NewGrid())
 	at := func(id, other Score) plotter.XY { return plotter.XY{X: 100 * id.Mean, Y: 100 * other.Mean} }
 	look := 0
@@ -37,7 +36,7 @@ func (t *Table) Figure(axis Axis, sweep []Point) ([]byte, error) {
 		if err != nil {
 			return fmt.Errorf("results: draw %s: %w", name, err)
 		}
-		points.Color, points.Shape, points.Radius = plotutil.Color(look), plotutil.Shape(look), vg.Points(3)
+		points.Color, points.Shape, points.Radius = plotutil.Color(look), plotutil.Shape(look), vg.Points(4)
 		thumbs := []plot.Thumbnailer{points}
 		if joined && len(xys) > 1 {
 			line, err := plotter.NewLine(xys)
@@ -97,10 +96,15 @@ func (t *Table) Figure(axis Axis, sweep []Point) ([]byte, error) {
 		pad := 0.08 * (a.Max - a.Min)
 		a.Min, a.Max = a.Min-pad, a.Max+pad
 	}
-	canvas, err := p.WriterTo(16*vg.Centimeter, 12*vg.Centimeter, "svg")
-	if err != nil {
-		return nil, fmt.Errorf("results: draw: %w", err)
-	}
+	// The legend stands beside the plot, where it hides nothing.
+	legend := p.Legend
+	legend.Top, legend.Left, legend.Padding = true, true, vg.Points(2)
+	p.Legend = plot.NewLegend()
+	const width, height, beside = 23 * vg.Centimeter, 12 * vg.Centimeter, 7 * vg.Centimeter
+	canvas := vgsvg.New(width, height)
+	all := draw.New(canvas)
+	p.Draw(draw.Crop(all, 0, -beside, 0, 0))
+	legend.Draw(draw.Crop(all, width-beside+vg.Points(8), 0, 0, -vg.Points(4)))
 	var b bytes.Buffer
 	if _, err := canvas.WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("results: draw: %w", err)
