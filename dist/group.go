@@ -13,8 +13,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os/signal"
 	"os"
 	"strconv"
+	"syscall"
 	"strings"
 	"time"
 
@@ -49,6 +51,8 @@ func Open(ctx context.Context, e *Env, device torch.Device, o Options) (g *Group
 	if e == nil {
 		return nil, nil
 	}
+	// A write of the engine's to a process that is gone shall be an error that names it, not this process's end.
+	signal.Ignore(syscall.SIGPIPE)
 	o.Join, o.Timeout = cmp.Or(o.Join, 5*time.Minute), cmp.Or(o.Timeout, 30*time.Minute)
 	o.timing = cmp.Or(o.timing, usual)
 	g = &Group{env: *e, device: device}
