@@ -13,11 +13,11 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os/signal"
 	"os"
+	"os/signal"
 	"strconv"
-	"syscall"
 	"strings"
+	"syscall"
 	"time"
 
 	"arf/torch"
