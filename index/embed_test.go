@@ -196,19 +196,20 @@ func TestEmbedWaitsForAnother(t *testing.T) {
 	work := t.TempDir()
 	data := open(t, cliptest.Pairs(t, filepath.Join(work, "pool"), 5, 0))
 	dir := filepath.Join(work, "features")
-	encoder := &counting{Encoder: anchor.Encoder{Model: cliptest.Model(t, 1)}}
+	// Made one after the other: they draw from one generator.
+	encoder, other := &counting{Encoder: anchor.Encoder{Model: cliptest.Model(t, 1)}}, &counting{Encoder: anchor.Encoder{Model: cliptest.Model(t, 1)}}
+	foreign := anchor.Encoder{Model: cliptest.Model(t, 2)}
 	first, second := make(chan struct{}), make(chan error)
 	encoder.after = func(int) {
 		close(first)
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
-		if _, err := index.Embed(ctx, dir, data, anchor.Encoder{Model: cliptest.Model(t, 2)}, index.EmbedOptions{}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := index.Embed(ctx, dir, data, foreign, index.EmbedOptions{}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("another program writes to the folder: %v", err)
 		}
 	}
 	go func() {
 		<-first
-		other := &counting{Encoder: anchor.Encoder{Model: cliptest.Model(t, 1)}}
 		_, err := index.Embed(t.Context(), dir, data, other, index.EmbedOptions{})
 		if other.images > 0 {
 			err = errors.Join(err, fmt.Errorf("%d images are encoded again", other.images))

@@ -119,7 +119,11 @@ func (g *ProcessGroup) Close() {
 
 // CollectiveFailed tells whether an error is of a collective, whose cause may be
 // another process.
-func (e *Error) CollectiveFailed() bool { return strings.HasPrefix(e.Message, "process group: ") }
+func (e *Error) CollectiveFailed() bool {
+	// Those inside a backward pass come through autograd as the library threw them.
+	return strings.HasPrefix(e.Message, "process group: ") ||
+		e.Op == "backward" && (strings.Contains(e.Message, "gloo") || strings.Contains(e.Message, "NCCL"))
+}
 
 // AllReduce replaces t by its sum over the processes, the same bits everywhere.
 func (g *ProcessGroup) AllReduce(t *Tensor) {
