@@ -98,15 +98,15 @@ type Endpoint struct {
 
 // Pairs describes the image-text-pair anchors: pairs that each finetune image retrieves from the pool.
 type Pairs struct {
-	Query           Query     `yaml:"query"`             // what is compared with what
-	K               int       `yaml:"k"`                 // pairs an image
-	PerClassQuota   int       `yaml:"per_class_quota"`   // most pairs that one class may use, counting each once; 0 = no limit
-	MinSimilarity   float64   `yaml:"min_similarity"`    // lowest cosine of a retrieved pair; −1 = any
-	MinClipScore    float64   `yaml:"min_clip_score"`    // lowest cosine of a pair's own image and text; −1 = any
-	ClipScoreWeight float64   `yaml:"clip_score_weight"` // rank by cosine + weight · the pair's own cosine
-	CSLS            bool      `yaml:"csls"`              // rank down pairs that are near everything (Conneau et al. 2018)
+	Query           Query     `yaml:"query"`                     // what is compared with what
+	K               int       `yaml:"k"`                         // pairs an image
+	PerClassQuota   int       `yaml:"per_class_quota"`           // most pairs that one class may use, counting each once; 0 = no limit
+	MinSimilarity   float64   `yaml:"min_similarity"`            // lowest cosine of a retrieved pair; −1 = any
+	MinClipScore    float64   `yaml:"min_clip_score"`            // lowest cosine of a pair's own image and text; −1 = any
+	ClipScoreWeight float64   `yaml:"clip_score_weight"`         // rank by cosine + weight · the pair's own cosine
+	CSLS            bool      `yaml:"csls"`                      // rank down pairs that are near everything (Conneau et al. 2018)
 	Exclude         []string  `yaml:"exclude" json:",omitempty"` // column=value of the pool's metadata: such pairs are left out
-	DuplicateCosine float64   `yaml:"duplicate_cosine"`  // of pairs this near to each other an image keeps one; 0 = only equal pixels count
+	DuplicateCosine float64   `yaml:"duplicate_cosine"`          // of pairs this near to each other an image keeps one; 0 = only equal pixels count
 	LeakGuard       LeakGuard `yaml:"leak_guard"`
 	BatchSize       int       `yaml:"batch_size"`              // images at a time when encoding the pool
 	Index           Index     `yaml:"index" json:",omitempty"` // how the nearest pairs are found
