@@ -64,10 +64,13 @@ func (r *Run) loadAnchors() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	pairs := filepath.Join(r.Dir, "anchors", "pairs.parquet")
-	if _, err := os.Stat(pairs); err == nil {
-		r.pairs = pairs
-		return checkPairs(pairs)
+	// The retrieved ones; where a run has both, those that the config's query found.
+	for _, name := range []string{"pairs", "pairs-class-text"} {
+		pairs := filepath.Join(r.Dir, "anchors", name+".parquet")
+		if _, err := os.Stat(pairs); err == nil {
+			r.pairs = pairs
+			return checkPairs(pairs)
+		}
 	}
 	return nil
 }

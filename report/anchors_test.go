@@ -62,6 +62,25 @@ func TestGallery(t *testing.T) {
 	}
 }
 
+// A run whose only pairs were found by class prompt shows those.
+func TestPairsByClassPrompt(t *testing.T) {
+	dir := t.TempDir()
+	evaluationFile(t, dir, "zeroshot", 0, "id", "id", 10, 0.5)
+	writeText(t, filepath.Join(dir, "anchors/captions.jsonl"), "")
+	path := filepath.Join(dir, "anchors/pairs-class-text.parquet")
+	if err := parquet.WriteFile(path, []pairRecord{{QueryKey: "a", PairKey: "b", Rank: 1, Text: "a cat"}}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var texts []string
+	if err := r.eachPair(func(p pairRecord) { texts = append(texts, p.Text) }); err != nil || len(texts) != 1 || texts[0] != "a cat" {
+		t.Errorf("pairs %q, %v", texts, err)
+	}
+}
+
 func TestPairsColumnMissing(t *testing.T) {
 	dir := t.TempDir()
 	evaluationFile(t, dir, "zeroshot", 0, "id", "id", 10, 0.5)

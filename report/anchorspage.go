@@ -148,9 +148,12 @@ type pairSummaryRecord struct {
 	} `json:"dropped_examples"`
 }
 
-// dropped reads anchors/pairs.json; nil where there is none.
+// dropped reads the summary beside the pairs; nil where there is none.
 func (r *Run) dropped() (*droppedView, error) {
-	path := filepath.Join(r.Dir, "anchors", "pairs.json")
+	if r.pairs == "" {
+		return nil, nil
+	}
+	path := strings.TrimSuffix(r.pairs, ".parquet") + ".json"
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
