@@ -30,11 +30,13 @@ type table struct {
 	rows    []tableRow
 	classes []string
 	columns []string // their names
+	more    []int    // columns that are none of image, text, class and label
 }
 
 type tableRow struct {
 	image, text, class string
 	label              int
+	more               []string
 }
 
 func openCSV(source Source) (Dataset, error) {
@@ -93,6 +95,11 @@ func readCSV(r io.Reader, source Source) (*table, error) {
 		return nil, err
 	}
 	d := &table{columns: columns.names}
+	for c, name := range columns.names {
+		if name != "" && !slices.Contains([]int{columns.image, columns.text, columns.class, columns.label}, c) {
+			d.more = append(d.more, c)
+		}
+	}
 	at := func(c int) string {
 		line, column := reader.FieldPos(c)
 		return fmt.Sprintf("line %d, column %d (%s)", line, column, columns.names[c])
@@ -131,6 +138,9 @@ func readCSV(r io.Reader, source Source) (*table, error) {
 			if err != nil || row.label < 0 {
 				return nil, fmt.Errorf("%s: %q isn't a class number (0, 1, …)", at(c), record[c])
 			}
+		}
+		for _, c := range d.more {
+			row.more = append(row.more, strings.Clone(strings.ToValidUTF8(strings.TrimSpace(record[c]), "\uFFFD")))
 		}
 		d.rows = append(d.rows, row)
 	}
@@ -289,6 +299,14 @@ func (d *table) row(i int) Sample {
 	s := Sample{Key: r.image, Text: r.text, Label: r.label, Class: r.class}
 	if s.Text != "" {
 		s.Texts = []string{s.Text}
+	}
+	for k, c := range d.more {
+		if r.more[k] != "" {
+			if s.Meta == nil {
+				s.Meta = map[string]string{}
+			}
+			s.Meta[d.columns[c]] = r.more[k]
+		}
 	}
 	return s
 }

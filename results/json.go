@@ -54,8 +54,19 @@ type jsonModel struct {
 	SHA256 string `json:"sha256"`
 }
 
+type jsonPoint struct {
+	Method   string    `json:"method"`
+	LR       float64   `json:"lr"`
+	Seeds    int       `json:"seeds"`
+	ID       jsonScore `json:"id"`
+	Shift    jsonScore `json:"avg_shift"`
+	ZeroShot jsonScore `json:"zero_shot"`
+}
+
+func scoreJSON(s Score) jsonScore { return jsonScore{number(s.Mean), number(s.Std)} }
+
 // JSON is results.json: accuracies in percent points.
-func (t *Table) JSON(comparisons []Comparison) ([]byte, error) {
+func (t *Table) JSON(comparisons []Comparison, sweep []Point) ([]byte, error) {
 	data := jsonData{Source: t.Runs[0].Info.Source, Parts: t.Runs[0].Info.Data}
 	for _, r := range t.Runs {
 		data.Models = append(data.Models, jsonModel{r.Name, r.Info.Model.Name, r.Info.Model.SHA256})
@@ -67,12 +78,10 @@ func (t *Table) JSON(comparisons []Comparison) ([]byte, error) {
 			axis Axis
 			to   *jsonScore
 		}{{ID, &m.ID}, {Shift, &m.Shift}, {ZeroShot, &m.ZeroShot}} {
-			s := t.Score(key, t.on(axis.axis))
-			*axis.to = jsonScore{number(s.Mean), number(s.Std)}
+			*axis.to = scoreJSON(t.Score(key, t.on(axis.axis)))
 		}
 		for _, s := range t.on(Shift) {
-			score := t.Score(key, []report.Suite{s})
-			m.Shifts[s.Name] = jsonScore{number(score.Mean), number(score.Std)}
+			m.Shifts[s.Name] = scoreJSON(t.Score(key, []report.Suite{s}))
 		}
 		methods[key] = m
 	}
@@ -86,7 +95,11 @@ func (t *Table) JSON(comparisons []Comparison) ([]byte, error) {
 			differences = append(differences, jsonDifference{c.A, c.B, axis, number(d.Mean), number(d.Low), number(d.High), number(d.Std)})
 		}
 	}
-	return json.MarshalIndent(map[string]any{"data": data, "methods": methods, "differences": differences}, "", " ")
+	points := make([]jsonPoint, len(sweep))
+	for i, p := range sweep {
+		points[i] = jsonPoint{p.Method, p.LR, p.Score[ID].Replicates, scoreJSON(p.Score[ID]), scoreJSON(p.Score[Shift]), scoreJSON(p.Score[ZeroShot])}
+	}
+	return json.MarshalIndent(map[string]any{"data": data, "methods": methods, "differences": differences, "learning_rates": points}, "", " ")
 }
 
 // drift averages what was measured of the feature space, over models.

@@ -291,7 +291,7 @@ func TestAxisWithoutTestSets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	data, err := table.JSON(comparisons)
+	data, err := table.JSON(comparisons, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,6 +328,9 @@ func TestDocumentAndFigures(t *testing.T) {
 	if len(sweep) != 4 || sweep[0].Method != "flyp" || sweep[0].LR != 1e-4 || sweep[0].Score[ID].Replicates != 2 || sweep[1].LR != 1e-3 {
 		t.Fatalf("sweep %+v", sweep)
 	}
+	if alone, err := Sweep(runFolder(t, "d", 1e-3, methods, 1, world(0)), runFolder(t, "e", 1e-4, []string{"zeroshot", "arf"}, 1, world(0))); err != nil || len(alone) != 2 || alone[0].Method != "arf" {
+		t.Errorf("flyp has one rate, yet the sweep is %+v (%v)", alone, err)
+	}
 	text := "# Results\n<!-- results: main -->\nold\n<!-- end -->\nwords\n<!-- results: differences -->\n<!-- end -->\n"
 	filled, err := table.Document(text, comparisons, sweep)
 	if err != nil {
@@ -355,11 +358,16 @@ func TestDocumentAndFigures(t *testing.T) {
 	if err != nil || !strings.Contains(string(svg), "average shift") || !strings.Contains(string(svg), "arf, learning rates") {
 		t.Errorf("figure (%v)", err)
 	}
-	data, err := table.JSON(comparisons)
+	data, err := table.JSON(comparisons, sweep)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var file struct {
+		LearningRates []struct {
+			Method string
+			LR     float64
+			Seeds  int
+		} `json:"learning_rates"`
 		Methods map[string]struct {
 			Seeds int `json:"seeds"`
 			Shift struct {
@@ -370,6 +378,9 @@ func TestDocumentAndFigures(t *testing.T) {
 	}
 	if err := json.Unmarshal(data, &file); err != nil {
 		t.Fatal(err)
+	}
+	if p := file.LearningRates; len(p) != 4 || p[2].Method != "arf" || p[2].LR != 1e-4 || p[2].Seeds != 2 {
+		t.Errorf("results.json's learning rates are %+v", p)
 	}
 	if arf := file.Methods["arf"]; arf.Seeds != 6 || arf.Shift.Mean != 64.5 || len(arf.Shifts) != 2 {
 		t.Errorf("results.json says %+v", arf)

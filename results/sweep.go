@@ -19,7 +19,7 @@ type Point struct {
 
 // Sweep reads runs that differ in their learning rate; those of one rate, such
 // as of several pretrained models, are averaged. Points are in the order of
-// methods, then of rates.
+// methods, then of rates; methods of one rate only have none.
 func Sweep(dirs ...string) ([]Point, error) {
 	byRate := map[float64][]string{}
 	for _, dir := range dirs {
@@ -59,6 +59,11 @@ func Sweep(dirs ...string) ([]Point, error) {
 			out = append(out, p)
 		}
 	}
+	rates := map[string]int{}
+	for _, p := range out {
+		rates[p.Method]++
+	}
+	out = slices.DeleteFunc(out, func(p Point) bool { return rates[p.Method] < 2 })
 	slices.SortFunc(out, func(a, b Point) int {
 		return cmp.Or(cmp.Compare(order[a.Method], order[b.Method]), cmp.Compare(a.Method, b.Method), cmp.Compare(a.LR, b.LR))
 	})

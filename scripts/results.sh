@@ -12,18 +12,18 @@ while (($#)) && [[ $1 != -- ]]; do models+=("$1"); shift; done
 
 config=configs/icons.yaml
 methods='[zeroshot, ft, flyp, flyp+tca, flyp+ita, arf, flyp+class-text, arf+class-text, flyp-2x, flyp+random, flyp+random-matched, arf+random, pairs-only, caption=class-prompt]'
-rates=(1e-4 3e-4 1e-3)
+rates=(1e-4 1e-3)
 
 runs=() sweep=()
 for i in "${!models[@]}"; do
 	name=results-$((i + 1))
 	bin/arf run $config --quiet --set model="${models[i]}" --set name="$name" --set seeds='[0, 1, 2]' --set methods="$methods" "$@"
-	runs+=("runs/$name")
+	runs+=("runs/$name") sweep+=(--sweep "runs/$name")
 done
 for i in "${!models[@]}"; do
 	for rate in "${rates[@]}"; do
 		name=results-$((i + 1))-lr-$rate
-		bin/arf run $config --quiet --set model="${models[i]}" --set name="$name" --set methods='[zeroshot, flyp, arf]' \
+		bin/arf run $config --quiet --set model="${models[i]}" --set name="$name" --set seeds='[0, 1, 2]' --set methods='[zeroshot, flyp, arf, arf+class-text]' \
 			"$@" --set train.lr="$rate" --set eval.wise_alphas='[]' --set eval.drift.samples=0
 		sweep+=(--sweep "runs/$name")
 	done

@@ -27,6 +27,8 @@ validation)
 	setting query-class-text arf anchors.pairs.query=class-text
 	setting query-caption-text arf anchors.pairs.query=caption-text
 	setting query-mix arf anchors.pairs.query=mix
+	setting query-class-text-k-30 arf anchors.pairs.query=class-text anchors.pairs.k=30
+	setting query-class-text-k-100 arf anchors.pairs.query=class-text anchors.pairs.k=100
 	setting k-3 arf anchors.pairs.k=3
 	setting k-30 arf anchors.pairs.k=30
 	setting k-100 arf anchors.pairs.k=100
@@ -48,6 +50,8 @@ pairs)
 	setting image-text flyp+ita anchors.pairs.query=image-text
 	setting image-text-k-100 flyp+ita anchors.pairs.query=image-text anchors.pairs.k=100
 	setting class-text flyp+ita anchors.pairs.query=class-text
+	setting class-text-k-100 flyp+ita anchors.pairs.query=class-text anchors.pairs.k=100
+	setting mix flyp+ita anchors.pairs.query=mix
 	setting random-k-5 flyp+random anchors.pairs.k=5
 	;;
 *)

@@ -35,6 +35,25 @@ for an image with ten pairs; images without them show their texts.`,
 		},
 	}
 	show.Flags().IntVar(&pictures, "pictures", pictures, "finetune images shown with pictures, in turn from each class (-1 = all)")
-	c.AddCommand(show)
+	var by string
+	compare := &cobra.Command{
+		Use:   "compare RUN...",
+		Short: "Print a table of what the retrieved pairs of runs consist of",
+		Long: `Print a table of what the retrieved pairs of runs consist of: how many are
+different, how many different texts they have, how many name the class of the
+image that they were found for. With --by, also the shares of a property in the
+pool's metadata, such as its style or license, beside the pool's own.`,
+		Example: "  arf anchors compare runs/icons --by style",
+		Args:    cobra.MinimumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			table, err := pipeline.ComparePairs(cmd.Context(), by, args...)
+			if err == nil {
+				fmt.Print(table)
+			}
+			return err
+		},
+	}
+	compare.Flags().StringVar(&by, "by", "", "property in the pool's metadata whose values become columns")
+	c.AddCommand(show, compare)
 	return c
 }

@@ -22,13 +22,13 @@ Writes OUT/results.json, the figures OUT/results-shift.svg and
 OUT/results-zero-shot.svg, and the tables of OUT/results.md where that is there:
 those between <!-- results: NAME --> and <!-- end -->, with NAME main, shifts,
 differences, drift or sweep. Intervals are bootstrapped over classes and seeds.`,
-		Example: "  arf results runs/results-1 runs/results-2 --sweep runs/results-lr-1e-4 --sweep runs/results-lr-1e-3 --out docs",
+		Example: "  arf results runs/icons --sweep runs/icons --sweep runs/icons-lr-1e-4 --sweep runs/icons-lr-1e-3 --out docs",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return writeResults(args, sweep, out)
 		},
 	}
-	c.Flags().StringArrayVar(&sweep, "sweep", nil, "run with another learning rate, for the figures' curves (repeatable)")
+	c.Flags().StringArrayVar(&sweep, "sweep", nil, "run of some learning rate, for the figures' curves; give the main runs too (repeatable)")
 	c.Flags().StringVar(&out, "out", "results", "folder to write into")
 	return c
 }
@@ -63,7 +63,7 @@ func writeResults(runs, sweep []string, out string) error {
 		return err
 	}
 	files := map[string][]byte{}
-	if files["results.json"], err = table.JSON(comparisons); err != nil {
+	if files["results.json"], err = table.JSON(comparisons, points); err != nil {
 		return err
 	}
 	files["results.json"] = append(files["results.json"], '\n')
