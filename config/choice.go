@@ -55,6 +55,7 @@ const (
 	PairsClassText     PairSource = "class-text" // retrieved by class prompt, whatever anchors.pairs.query says
 	PairsRandom        PairSource = "random"
 	PairsRandomMatched PairSource = "random-matched"
+	PairsCaptions      PairSource = "captions" // of no method: those whose texts [CaptionerRetrieval] takes
 )
 
 // Pairs is where the method's pairs come from.
@@ -189,6 +190,9 @@ const (
 
 func (Role) choices() []string { return []string{"id", "shift", "zero-shot"} }
 
+// CaptionerRetrieval as a captioner takes the texts of the pool that are nearest to an image for its captions.
+const CaptionerRetrieval = "retrieval"
+
 // NeedsCaptions reports whether any method, or the retrieval for any method, uses captions.
 func (c *Config) NeedsCaptions() bool {
 	return slices.ContainsFunc(c.Methods, Method.Captions) ||
@@ -197,6 +201,11 @@ func (c *Config) NeedsCaptions() bool {
 
 // NeedsPairs reports whether any method uses retrieved pairs.
 func (c *Config) NeedsPairs() bool { return len(c.PairSources()) > 0 }
+
+// NeedsPool reports whether anything comes out of the pool.
+func (c *Config) NeedsPool() bool {
+	return c.NeedsPairs() || c.NeedsCaptions() && c.Anchors.Captions.Captioner == CaptionerRetrieval
+}
 
 // PairSources are the sources of pairs that the methods need, those that others are made from first.
 func (c *Config) PairSources() []PairSource {

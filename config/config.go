@@ -65,7 +65,7 @@ type Anchors struct {
 
 // Captions describes the text-compensated anchors: captions of the finetune images by a pretrained captioner.
 type Captions struct {
-	Captioner       string   `yaml:"captioner"`                          // folder of a captioner, or organisation/name[@revision] of the Hugging Face hub
+	Captioner       string   `yaml:"captioner"`                          // folder of a captioner, organisation/name[@revision] of the Hugging Face hub, or "retrieval"
 	PerImage        int      `yaml:"per_image"`                          // captions an image
 	Temperature     float64  `yaml:"temperature"`                        // of sampling; 0 = greedy
 	TopP            float64  `yaml:"top_p"`                              // nucleus: smallest set of tokens with this probability, in (0,1]; 1 = all

@@ -23,13 +23,13 @@ func (c *Config) CheckFiles() error {
 	v.exists("data.finetune.path", c.Data.Finetune.Paths()...)
 	v.exists("data.validation.path", c.Data.Validation.Paths()...)
 	v.exists("data.classes", c.Data.Classes.Ref)
-	if c.NeedsPairs() {
+	if c.NeedsPool() {
 		v.exists("data.pool.path", c.Data.Pool.Paths()...)
 		for i, s := range c.Anchors.Pairs.LeakGuard.Sources {
 			v.exists(fmt.Sprintf("anchors.pairs.leak_guard.sources[%d].path", i), s.Paths()...)
 		}
 	}
-	if captioner := c.Anchors.Captions.Captioner; c.NeedsCaptions() && captioner != "" && !hubID.MatchString(captioner) {
+	if captioner := c.Anchors.Captions.Captioner; c.NeedsCaptions() && captioner != "" && captioner != CaptionerRetrieval && !hubID.MatchString(captioner) {
 		v.exists("anchors.captions.captioner", captioner)
 	}
 	v.exists("train.templates", c.Train.Templates.Ref)

@@ -46,7 +46,8 @@ func (c *Config) Validate() error {
 func (v *validator) anchors(c *Config) {
 	captions := c.Anchors.Captions
 	if c.NeedsCaptions() {
-		v.check(captions.Captioner != "" || captions.Endpoint.URL != "", "anchors.captions.captioner", "is missing; give a captioner's folder or an endpoint, or leave out the methods flyp+tca and arf")
+		v.check(captions.Captioner != "" || captions.Endpoint.URL != "", "anchors.captions.captioner", "is missing; give a captioner's folder, \"retrieval\" or an endpoint, or leave out the methods flyp+tca and arf")
+		v.check(captions.Captioner != CaptionerRetrieval || c.Data.Pool.Path != "", "anchors.captions.captioner", "is retrieval, which takes its texts from the pool; set data.pool")
 	}
 	v.min("anchors.captions.per_image", captions.PerImage, 1)
 	v.atLeast("anchors.captions.temperature", captions.Temperature, 0)

@@ -21,10 +21,15 @@ func (r *run) captionsHash() (string, error) {
 	c := r.captionSettings()
 	c.MinClipScore, c.BatchSize, c.DropDuplicates = 0, 0, false
 	tool := "endpoint"
-	if e := c.Endpoint; e.URL != "" { // not how it's asked
+	var err error
+	switch e := c.Endpoint; {
+	case e.URL != "": // not how it's asked
 		c.Endpoint = config.Endpoint{URL: e.URL, Model: e.Model, ImageSize: e.ImageSize, LogProbs: e.LogProbs}
-	} else {
-		var err error
+	case c.Captioner == config.CaptionerRetrieval:
+		if tool, err = r.pairsHash(config.PairsCaptions); err != nil {
+			return "", err
+		}
+	default:
 		if tool, err = captioner.Hash(r.captioner); err != nil {
 			return "", fmt.Errorf("anchors.captions.captioner: %w", err)
 		}
@@ -88,7 +93,7 @@ func (r *run) captions(ctx context.Context) error {
 		return err
 	}
 	c := r.captionSettings()
-	tool, name, err := r.openCaptioner(c)
+	tool, name, err := r.openCaptioner(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -116,7 +121,17 @@ func (r *run) showCaptions(summary *anchor.CaptionSummary) {
 }
 
 // openCaptioner gives the config's captioner, and what records call it.
-func (r *run) openCaptioner(c config.Captions) (captioner.Captioner, string, error) {
+func (r *run) openCaptioner(ctx context.Context, c config.Captions) (captioner.Captioner, string, error) {
+	if c.Captioner == config.CaptionerRetrieval {
+		if err := r.pairsFrom(ctx, config.PairsCaptions); err != nil {
+			return nil, "", fmt.Errorf("anchors.captions.captioner retrieval: %w", err)
+		}
+		pairs, err := anchor.ReadPairs(r.pairsPath(config.PairsCaptions))
+		if err != nil {
+			return nil, "", err
+		}
+		return anchor.NewPairCaptioner(pairs), c.Captioner, nil
+	}
 	if e := c.Endpoint; e.URL != "" {
 		tool, err := captioner.NewEndpoint(captioner.EndpointOptions{
 			URL: e.URL, Model: e.Model, KeyEnv: e.APIKeyEnv, ImageSize: e.ImageSize, Concurrency: e.Concurrency,

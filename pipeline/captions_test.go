@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -125,5 +127,53 @@ func TestCaptionsOfAnEndpoint(t *testing.T) {
 	}
 	if err := run("anchors.captions.prompt=What is it?"); err != nil || requests != 72 {
 		t.Errorf("another question was asked %d times: %v", requests-36, err)
+	}
+}
+
+// Retrieval captioning: an image's captions are the different texts of the
+// pairs nearest to it.
+func TestCaptionsOfRetrieval(t *testing.T) {
+	dir := prepare(t)
+	sets := []string{"anchors.captions.captioner=retrieval", "methods=[flyp+tca]"}
+	var out bytes.Buffer
+	run := func(more ...string) error {
+		out.Reset()
+		return Run(context.Background(), load(t, dir, append(sets, more...)...), Captions, Options{Out: &out})
+	}
+	if err := run(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "runs", "run", "anchors", "captions.jsonl")
+	got, err := anchor.CaptionTexts(path, anchor.CaptionFilter{MinScore: -1})
+	if err != nil || len(got) != 18 {
+		t.Fatalf("captions of %d images (%v)", len(got), err)
+	}
+	pairs, err := anchor.ReadPairs(filepath.Join(dir, "runs", "run", "anchors", "pairs-captions.parquet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nearest := map[string][]string{}
+	for _, p := range pairs {
+		if texts := nearest[p.QueryKey]; len(texts) < 2 && !slices.Contains(texts, p.Text) {
+			nearest[p.QueryKey] = append(texts, p.Text)
+		}
+	}
+	if !reflect.DeepEqual(got, nearest) {
+		t.Errorf("captions %v, want %v", got, nearest)
+	}
+	summary, err := anchor.ReadCaptionSummary(path)
+	if err != nil || summary.Captioner != "retrieval" {
+		t.Errorf("%+v (%v)", summary, err)
+	}
+	if err := run(); err != nil || strings.Contains(out.String(), "captions pairs") {
+		t.Errorf("the same run again (%v) says %s", err, out.String())
+	}
+	if err := run("anchors.captions.per_image=3"); err != nil || !strings.Contains(out.String(), "captions pairs") {
+		t.Errorf("more captions (%v): %s", err, out.String())
+	}
+	cfg := load(t, dir, sets...)
+	cfg.Data.Pool.Path = ""
+	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "data.pool") {
+		t.Errorf("without a pool: %v", err)
 	}
 }

@@ -91,7 +91,7 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 		if d.pool, err = open(ctx, cfg.Data.Pool, nil); err != nil {
 			return nil, fmt.Errorf("data.pool: %w", err)
 		}
-		if len(cfg.PairSources()) > 0 {
+		if cfg.NeedsPool() {
 			if err := checkTexts(ctx, cfg.Data.Pool, d.pool); err != nil {
 				return nil, fmt.Errorf("data.pool: %w", err)
 			}

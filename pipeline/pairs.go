@@ -31,6 +31,9 @@ func (r *run) pairSettings(s config.PairSource) config.Pairs {
 	switch s {
 	case config.PairsClassText:
 		p.Query = config.QueryClassText
+	case config.PairsCaptions:
+		p.Query, p.PerClassQuota = config.QueryImageText, 0
+		p.K = 10 * r.cfg.Anchors.Captions.PerImage // their texts repeat
 	case config.PairsRandom, config.PairsRandomMatched:
 		p.Query = config.QueryRandom
 	}
