@@ -5,11 +5,11 @@ import (
 	"math"
 )
 
-// Bounds of autofaiss (Criteo; external/optimize.py, get_optimal_index_keys_v2).
+// Bounds of autofaiss (Criteo; external/optimize.py, get_optimal_index_keys_v2), but for graphBelow.
 const (
 	flatBelow     = 1000    // vectors; searching all is faster
 	hnsw15Below   = 10_000  // too few to quantise
-	ivfFlatBelow  = 1000000 // above, inverted lists without quantisation cost more than they give
+	graphBelow    = 200_000 // building a larger one takes hours: 8 ms a vector of 512 numbers on one core
 	leastM        = 8       // links a vector; fewer don't find much
 	mostM         = 32
 	idBytes       = 8  // of a vector in an inverted list
@@ -19,8 +19,10 @@ const (
 // Kind chooses a FAISS index, by its description in FAISS's words, for n
 // vectors of dim numbers that may take memory bytes, as autofaiss does: all
 // vectors (Flat) if there are few, a graph (HNSW) if it fits, inverted lists
-// (IVF), and quantised ones (OPQ, PQ) where the vectors themselves don't fit. To
-// these "np" is added, which leaves out a training (polysemous codes, minutes)
+// (IVF), and quantised ones (OPQ, PQ) where the vectors themselves don't fit.
+// autofaiss takes a graph for any number that fits, and no plain lists above a
+// million: it builds indexes that serve for long, a run builds its own. To
+// quantised ones "np" is added, which leaves out a training (polysemous codes, minutes)
 // that neither autofaiss's searches nor ours make use of.
 func Kind(n, dim int, memory int64) string {
 	switch {
@@ -30,13 +32,14 @@ func Kind(n, dim int, memory int64) string {
 		return "HNSW15"
 	}
 	// A graph takes 4·(dim + 2·M) bytes a vector.
-	if m := int(math.Floor((float64(memory)/(4*float64(n)) - float64(dim)) / 2)); m >= leastM {
+	if m := int(math.Floor((float64(memory)/(4*float64(n)) - float64(dim)) / 2)); m >= leastM && n < graphBelow {
 		return fmt.Sprintf("HNSW%d", min(m, mostM))
 	}
-	lists := clusters(n)
-	if bytes := int64(n)*int64(4*dim+idBytes) + int64(lists)*int64(4*dim); n < ivfFlatBelow && bytes <= memory {
+	lists := 1 << int(math.Round(math.Log2(4*math.Sqrt(float64(n)))))
+	if bytes := int64(n)*int64(4*dim+idBytes) + int64(lists)*int64(4*dim); bytes <= memory {
 		return fmt.Sprintf("IVF%d,Flat", lists)
 	}
+	lists = clusters(n)
 	// The least compression that fits.
 	quantizer := fmt.Sprintf("IVF%d", lists)
 	if lists >= 1000 {
@@ -60,7 +63,7 @@ func Kind(n, dim int, memory int64) string {
 	return kind
 }
 
-// clusters is the number of inverted lists for n vectors.
+// clusters is the number of quantised inverted lists for n vectors.
 func clusters(n int) int {
 	switch {
 	case n < 1_000_000:

@@ -3,6 +3,7 @@
 # can be stopped and called again.
 #   scripts/sweep.sh validation [flags of arf run]     settings on validation data; configs/icons-validation.yaml names no test set
 #   scripts/sweep.sh pairs MODEL [flags of arf run]    other pairs than flyp+ita's and flyp+random's, three seeds on the tests: what explains these
+#   scripts/sweep.sh anchors MODEL [flags of arf run]  retrieval policy × k × captioner of arf, three seeds on the tests (docs/anchors.md)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -54,8 +55,20 @@ pairs)
 	setting mix flyp+ita anchors.pairs.query=mix
 	setting random-k-5 flyp+random anchors.pairs.k=5
 	;;
+anchors)
+	model=${2?which pretrained model?}
+	config=configs/icons.yaml prefix=anchors-$(basename "${model%/model}")
+	flags=(--set "model=$model" --set "seeds=[0, 1, 2]" --set "eval.wise_alphas=[]" --set eval.drift.samples=0 "${@:3}")
+	for query in image image-text class-text; do
+		setting $query arf,caption=class-prompt anchors.pairs.query=$query
+		setting $query-retrieval arf anchors.pairs.query=$query anchors.captions.captioner=retrieval
+	done
+	for query in image class-text; do
+		setting $query-k-100 arf anchors.pairs.query=$query anchors.pairs.k=100
+	done
+	;;
 *)
-	sed -n '2,6s/^# \?//p' "$0" >&2
+	sed -n '2,7s/^# \?//p' "$0" >&2
 	exit 2
 	;;
 esac
