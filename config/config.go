@@ -197,7 +197,7 @@ type Report struct {
 func Default() Config {
 	return Config{
 		Output:    "runs",
-		Methods:   []Method{MethodZeroShot, MethodFLYP, MethodARF},
+		Methods:   []Method{MethodZeroShot, MethodFLYP, MethodARFClassText},
 		Seeds:     []int{0},
 		Device:    "auto",
 		Precision: PrecisionAuto,

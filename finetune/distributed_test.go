@@ -37,6 +37,8 @@ var trainedCases = []trainCase{
 	{"soft", tiny, func(_ *Data, o *Options) { o.Negatives = Soft }},
 	{"clipped gradient", tiny, func(_ *Data, o *Options) { o.GradClip = 0.1 }},
 	{"linear head", tiny, func(_ *Data, o *Options) { o.Method = FT }},
+	{"in parts", tiny, func(_ *Data, o *Options) { o.MicroBatch = 3 }},
+	{"linear head in parts", tiny, func(_ *Data, o *Options) { o.Method, o.MicroBatch = FT, 1 }},
 	{"frozen scale", tiny, func(_ *Data, o *Options) { o.Method, o.FreezeLogitScale = FLYP, true }},
 	{"resnet", tinyResNet, func(_ *Data, o *Options) { o.Epochs = 2 }},
 	{"siglip", tinySigLIP, func(*Data, *Options) {}},

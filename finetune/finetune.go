@@ -69,9 +69,6 @@ func Run(ctx context.Context, model *clip.Model, data Data, o Options) (result *
 	if err != nil {
 		return nil, fmt.Errorf("finetune: %w", err)
 	}
-	if o.Group.Size() > 1 && o.MicroBatch > 0 {
-		return nil, errors.New("finetune: train.micro_batch works in one process only; set it to 0, as each process has its share of the batch already")
-	}
 	if o.Group.Size() > 1 && o.TrainBatchNorm && model.ResNet != nil {
 		return nil, errors.New("finetune: BatchNorm's statistics can't be trained on several processes, each of which sees a part of the batch; set train.freeze_batch_norm: true, or use one process")
 	}

@@ -5,24 +5,25 @@ import (
 	"arf/train"
 )
 
-// cached is the loss of a batch whose activations don't fit into memory, with
-// the gradient of the whole batch (GradCache: Gao et al. 2021, arXiv 2101.06983,
-// §3.2). Contrastive losses can't be added up over parts of a batch, since each
+// cached is encode of a batch whose activations don't fit into memory; its loss
+// has the gradient of the whole batch (GradCache: Gao et al. 2021, arXiv
+// 2101.06983, §3.2). Contrastive losses can't be added up over parts of a batch, since each
 // pair is compared with all others. So the towers first encode the batch in
 // parts, without keeping activations; the loss's gradient goes as far as the
 // features; then each part is encoded again, and takes its features' gradient on
 // to the weights. That costs a second forward pass. Parts have MicroBatch images
-// or different texts.
-func (t *task) cached(b *Batch) train.Loss {
+// or different texts. In a group each process has its share of the batch in parts.
+func (t *task) cached(b *Batch) (*Features, func(train.Loss) train.Loss) {
 	images := t.inParts(len(b.Samples)+len(b.Rows), func(from, to int) *torch.Tensor { return t.images(b, from, to) })
 	texts := t.inParts(len(b.Tokens), func(from, to int) *torch.Tensor { return t.texts(b, from, to) })
-	loss := t.lossOf(t.features(b, images.features, texts.features))
-	loss.Backward = func() {
-		loss.Total.Backward()
-		images.backward()
-		texts.backward()
+	return t.features(b, images.features, texts.features), func(l train.Loss) train.Loss {
+		l.Backward = func() {
+			l.Total.Backward()
+			images.backward()
+			texts.backward()
+		}
+		return l
 	}
-	return loss
 }
 
 // parts is a tower's work on a batch.

@@ -130,7 +130,7 @@ func (t *task) Step(int) (train.Loss, error) {
 
 // share is this process's part of the loss of all processes' batches.
 func (t *task) share(b *Batch) (loss train.Loss, err error) {
-	f := t.encode(b)
+	f, backward := t.encode(b)
 	if f.global, err = newGlobal(t.o.Group, b); err != nil {
 		return loss, err
 	}
@@ -139,19 +139,21 @@ func (t *task) share(b *Batch) (loss train.Loss, err error) {
 			return loss, err
 		}
 	}
-	return t.lossOf(f), nil
+	return backward(t.lossOf(f)), nil
 }
 
 // loss is L = Σ λ·L_term of a batch (ARF §3).
 func (t *task) loss(b *Batch) train.Loss {
+	f, backward := t.encode(b)
+	return backward(t.lossOf(f))
+}
+
+// encode runs each tower once, or in parts; backward sets how the loss's gradient
+// comes to the weights. A process's share of a step may have no images.
+func (t *task) encode(b *Batch) (f *Features, backward func(train.Loss) train.Loss) {
 	if t.o.MicroBatch > 0 {
 		return t.cached(b)
 	}
-	return t.lossOf(t.encode(b))
-}
-
-// encode runs each tower once. A process's share of a step may have no images.
-func (t *task) encode(b *Batch) *Features {
 	var images, texts *torch.Tensor
 	if n := len(b.Samples) + len(b.Rows); n > 0 {
 		images = t.images(b, 0, n)
@@ -159,7 +161,7 @@ func (t *task) encode(b *Batch) *Features {
 	if len(b.Tokens) > 0 {
 		texts = t.texts(b, 0, len(b.Tokens))
 	}
-	return t.features(b, images, texts)
+	return t.features(b, images, texts), func(l train.Loss) train.Loss { return l }
 }
 
 // images encodes some of the batch's images, the finetune ones and behind them

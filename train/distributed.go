@@ -79,14 +79,21 @@ func (r *ranks) close() {
 }
 
 // backward leaves in every process the gradient of the sum of all their losses.
-func (r *ranks) backward(loss *torch.Tensor) {
-	if r == nil {
-		loss.Backward()
-		return
+func (r *ranks) backward(l Loss) {
+	switch {
+	case r == nil && l.Backward == nil:
+		l.Total.Backward()
+	case r == nil:
+		l.Backward()
+	case l.Backward == nil:
+		r.reducer.Begin()
+		l.Total.Backward()
+		r.reducer.Finish()
+	default: // weights get their gradients bit by bit, so these travel after it
+		l.Backward()
+		r.reducer.Begin()
+		r.reducer.Finish()
 	}
-	r.reducer.Begin()
-	loss.Backward()
-	r.reducer.Finish()
 }
 
 // sum makes the processes' parts of the loss and its terms whole, and tells

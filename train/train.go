@@ -285,10 +285,7 @@ func oneStep(ctx context.Context, task Task, opt *torch.AdamW, params []nn.Param
 			return
 		}
 		o.Profile.Phase("backward")
-		if loss.Backward == nil {
-			loss.Backward = func() { ranks.backward(loss.Total) }
-		}
-		loss.Backward()
+		ranks.backward(loss)
 		o.Profile.Phase(profile.Other)
 		m = Metrics{Step: step + 1, LR: o.Schedule.At(step), Loss: loss.Total.Item(), Terms: map[string]float64{}}
 		for name, term := range loss.Terms {

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Photographs with what they show, and drawings with their titles: lays data/stamps out from Debian's
+# tuxpaint-stamps-default and openclipart-png, for configs/stamps.yaml (docs/anchors.md).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/lib.sh
+apt_install tuxpaint-stamps-default openclipart-png libimage-exiftool-perl libvips-tools
+
+out=data/stamps
+
+# What is transparent would be black, as in Python: line drawings would be all black.
+flatten() {
+	local from=$1 to=$out/images/$2 folder
+	[[ ! -d $to ]] || return 0
+	(cd "$from" && find . -type d) | while read -r folder; do
+		mkdir -p "$to.tmp/$folder"
+		find "$from/$folder" -maxdepth 1 -name '*.png' -size -2M -print0 |
+			xargs -0r vipsthumbnail --size 256 -o "$PWD/$to.tmp/$folder/%s.jpg[background=255]" 2>/dev/null || true # some are broken
+	done
+	mv "$to.tmp" "$to"
+}
+stamps=/usr/share/tuxpaint/stamps clipart=/usr/share/openclipart/png
+# The folders that show things; the others have buttons, arrows, flags and patterns.
+things=(animals buildings containers education electronics food geography people plants recreation science tools transportation)
+flatten "$stamps" stamps
+for t in "${things[@]}"; do flatten "$clipart/$t" "clipart/$t"; done
+
+# CSV of the pictures right in a folder of stamps: path, class, and what the file beside the original says.
+rows() {
+	local folder=$1 class=$2 png text
+	for png in "$stamps/$folder"/*.png; do
+		text=
+		[[ ! -f ${png%.png}.txt ]] || read -r text <"${png%.png}.txt" || true
+		png=images/stamps/${png#"$stamps"/}
+		printf '%s,%s,"%s"\n' "${png%.png}.jpg" "$class" "${text//\"/\"\"}"
+	done
+}
+table() { { echo image,class,text; cat; } >"$out/$1.csv"; }
+
+# Photographs of each class; every fourth is a test.
+photographs=(animals/birds=bird food/fruit=fruit plants/flowers=flower food/vegetables=vegetable animals/mammals/bovines=cow
+	household/tools=tool clothes=clothes animals/fish=fish space/planets=planet animals/insects=insect
+	animals/mammals/rodents=rodent plants/trees=tree)
+for p in "${photographs[@]}"; do rows "${p%=*}" "${p#*=}"; done >"$out/all.tmp"
+awk 'NR % 4' "$out/all.tmp" | table finetune
+awk '!(NR % 4)' "$out/all.tmp" | table id
+for p in "${photographs[@]}"; do
+	[[ ! -d $stamps/${p%=*}/cartoon ]] || rows "${p%=*}/cartoon" "${p#*=}"
+done | table cartoon
+# Classes that aren't finetuned.
+for p in clothes/hats=hat animals/dinosaur=dinosaur animals/mammals/cats=cat animals/mammals/dogs=dog vehicles/ship=ship \
+	vehicles/flight/planes=airplane hobbies/music/string="string instrument" seasonal/halloween="halloween decoration" town/roadsigns="road sign"; do
+	[[ ! -d $stamps/${p%=*} ]] || rows "${p%=*}" "${p#*=}"
+done | grep -v '\*\.png' | table zero-shot
+rm "$out/all.tmp"
+# exiftool escapes quotes as HTML in this package's titles.
+exiftool -q -csv -Title -Author -r "${things[@]/#/$clipart/}" |
+	sed "1s/.*/image,text,author/; s|^$clipart|images/clipart|"'; s|\.png,|.jpg,|; s/&quot;/""/g; s/&amp;/\&/g' >"$out/pool.csv"
+for f in "$out"/*.csv; do printf "%6d rows  %s\n" $(($(wc -l <"$f") - 1)) "$f"; done
