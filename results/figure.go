@@ -100,7 +100,7 @@ func (t *Table) Figure(axis Axis, sweep []Point) ([]byte, error) {
 	legend := p.Legend
 	legend.Top, legend.Left, legend.Padding = true, true, vg.Points(2)
 	p.Legend = plot.NewLegend()
-	const width, height, beside = 23 * vg.Centimeter, 12 * vg.Centimeter, 7 * vg.Centimeter
+	const width, height, beside = 25 * vg.Centimeter, 12 * vg.Centimeter, 8.5 * vg.Centimeter
 	canvas := vgsvg.New(width, height)
 	all := draw.New(canvas)
 	p.Draw(draw.Crop(all, 0, -beside, 0, 0))

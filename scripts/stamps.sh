@@ -35,7 +35,9 @@ rows() {
 		printf '%s,%s,"%s"\n' "${png%.png}.jpg" "$class" "${text//\"/\"\"}"
 	done
 }
-table() { { echo image,class,text; cat; } >"$out/$1.csv"; }
+# Those whose pictures are there.
+there() { awk -F, 'NR == FNR { have[$0]; next } $1 in have' <(cd "$out" && find images -name '*.jpg') -; }
+table() { { echo image,class,text; there; } >"$out/$1.csv"; }
 
 # Photographs of each class; every fourth is a test.
 photographs=(animals/birds=bird food/fruit=fruit plants/flowers=flower food/vegetables=vegetable animals/mammals/bovines=cow
@@ -51,9 +53,12 @@ done | table cartoon
 for p in clothes/hats=hat animals/dinosaur=dinosaur animals/mammals/cats=cat animals/mammals/dogs=dog vehicles/ship=ship \
 	vehicles/flight/planes=airplane hobbies/music/string="string instrument" seasonal/halloween="halloween decoration" town/roadsigns="road sign"; do
 	[[ ! -d $stamps/${p%=*} ]] || rows "${p%=*}" "${p#*=}"
-done | grep -v '\*\.png' | table zero-shot
+done | table zero-shot
 rm "$out/all.tmp"
 # exiftool escapes quotes as HTML in this package's titles.
-exiftool -q -csv -Title -Author -r "${things[@]/#/$clipart/}" |
-	sed "1s/.*/image,text,author/; s|^$clipart|images/clipart|"'; s|\.png,|.jpg,|; s/&quot;/""/g; s/&amp;/\&/g' >"$out/pool.csv"
+{
+	echo image,text,author
+	exiftool -q -csv -Title -Author -r "${things[@]/#/$clipart/}" |
+		sed "s|^$clipart|images/clipart|"'; s|\.png,|.jpg,|; s/&quot;/""/g; s/&amp;/\&/g' | there
+} >"$out/pool.csv"
 for f in "$out"/*.csv; do printf "%6d rows  %s\n" $(($(wc -l <"$f") - 1)) "$f"; done
