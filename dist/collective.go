@@ -131,12 +131,14 @@ func GatherOf[T any](g *Group, own T) ([]T, error) {
 }
 
 // Agree gives what rank 0 finds, a value that JSON can hold, to all processes.
-// An error of rank 0 ends all once it closes the group.
+// An error of rank 0 ends all once it closes the group. The others wait for as
+// long as rank 0 lives, however long it takes, such as to search a large pool.
 func Agree[T any](g *Group, find func() (T, error)) (value T, err error) {
 	if g == nil {
 		return find()
 	}
 	var data []byte
+	g.agreed++
 	if g.Leads() {
 		if value, err = find(); err != nil {
 			return value, err
@@ -144,6 +146,9 @@ func Agree[T any](g *Group, find func() (T, error)) (value T, err error) {
 		if data, err = json.Marshal(value); err != nil {
 			return value, err
 		}
+		g.watch.announce(g.agreed)
+	} else if err := g.watch.await(g.agreed); err != nil {
+		return value, g.Explain(err)
 	}
 	err = g.do(func() {
 		torch.Scope(func() {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -260,6 +261,45 @@ func TestAProcessThatDoesNotComeIsNamed(t *testing.T) {
 	if err := <-second; err == nil || !strings.Contains(err.Error(), "rank 2 did not") {
 		t.Errorf("rank 1: %v", err)
 	}
+}
+
+// What rank 0 does alone, such as to search a pool of millions, may take longer
+// than a collective waits.
+func TestRankZeroMayTakeItsTime(t *testing.T) {
+	port := freePort(t)
+	const timeout = time.Second
+	var wg sync.WaitGroup
+	for rank := range 2 {
+		for name, value := range map[string]string{"RANK": strconv.Itoa(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} {
+			t.Setenv(name, value)
+		}
+		e, err := dist.FromEnv()
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			g, err := dist.Open(context.Background(), e, torch.CPU, dist.Options{Join: time.Minute, Timeout: timeout})
+			if err != nil {
+				t.Errorf("rank %d: %v", rank, err)
+				return
+			}
+			for want := range 2 { // the second is found at once
+				got, err := dist.Agree(g, func() (int, error) {
+					if want == 0 {
+						time.Sleep(3 * timeout)
+					}
+					return want, nil
+				})
+				if err != nil || got != want {
+					t.Errorf("rank %d: got %d, want %d (%v)", rank, got, want, err)
+				}
+			}
+			if err := g.Close(nil); err != nil {
+				t.Errorf("rank %d: %v", rank, err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestAloneChangesNothing(t *testing.T) {

@@ -27,8 +27,8 @@ import (
 type Options struct {
 	// Join is how long the processes wait for each other at the start; 0 = 5 minutes.
 	Join time.Duration
-	// Timeout is the longest that a collective waits for processes that live, such
-	// as for rank 0 while it saves; 0 = 30 minutes. Dead ones are found in seconds.
+	// Timeout is the longest that a collective waits for processes that live; 0 =
+	// 30 minutes. Dead ones are found in seconds. Agree and Lead wait longer.
 	Timeout time.Duration
 
 	timing timing
@@ -41,6 +41,7 @@ type Group struct {
 	pg     *torch.ProcessGroup
 	store  *torch.Store
 	watch  *watch
+	agreed uint64 // calls of Agree
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -33,6 +34,8 @@ type message struct {
 	Welcome *welcome `json:"welcome,omitempty"`
 	Cause   *cause   `json:"cause,omitempty"`
 	Bye     bool     `json:"bye,omitempty"`
+	// Found is how many of Agree's values rank 0 has found so far.
+	Found uint64 `json:"found,omitempty"`
 }
 
 // welcome is rank 0's answer to hello, once all are there.
@@ -90,13 +93,16 @@ type watch struct {
 	cause  *cause
 	onFail func(*cause)
 
+	found    atomic.Uint64 // see message
+	foundOne chan struct{}
+
 	done    chan struct{} // closed when this process leaves
 	leaving sync.Once
 	wg      sync.WaitGroup
 }
 
 func newWatch(own member, t timing) *watch {
-	return &watch{own: own, t: t, failed: make(chan struct{}), done: make(chan struct{})}
+	return &watch{own: own, t: t, failed: make(chan struct{}), foundOne: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // listenWatch is rank 0's side: it tells others its port by publish and waits
@@ -299,8 +305,33 @@ func (w *watch) listen(p *peer) {
 			w.fail(m.Cause)
 		case m.Bye:
 			return
+		case m.Found > 0:
+			w.found.Store(m.Found)
+			select {
+			case w.foundOne <- struct{}{}:
+			default:
+			}
 		}
 	}
+}
+
+// announce tells the others that rank 0 has found n of Agree's values.
+func (w *watch) announce(n uint64) {
+	for _, p := range w.peers {
+		_ = p.send(message{Found: n}) // a break shows in listen
+	}
+}
+
+// await waits until rank 0 has found n values, for as long as it lives.
+func (w *watch) await(n uint64) error {
+	for w.found.Load() < n {
+		select {
+		case <-w.foundOne:
+		case <-w.failed:
+			return errAbandoned
+		}
+	}
+	return nil
 }
 
 // fail records the first cause and tells it to the others.
