@@ -3,6 +3,7 @@ package anchor
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"arf/captioner"
 	"arf/imaging"
@@ -12,7 +13,7 @@ import (
 // retrieval captioning. It makes nothing up and needs no captioner, and knows
 // only what the pool says.
 type PairCaptioner struct {
-	texts map[string][]string // different ones of each image's key, nearest first
+	texts map[string][]string // different ones, but for case, of each image's key, nearest first
 }
 
 // NewPairCaptioner takes the texts from a list of pairs, which should have more
@@ -20,7 +21,7 @@ type PairCaptioner struct {
 func NewPairCaptioner(pairs []Pair) *PairCaptioner {
 	c := &PairCaptioner{texts: map[string][]string{}}
 	for _, p := range pairs {
-		if !slices.Contains(c.texts[p.QueryKey], p.Text) {
+		if !slices.ContainsFunc(c.texts[p.QueryKey], func(t string) bool { return strings.EqualFold(t, p.Text) }) {
 			c.texts[p.QueryKey] = append(c.texts[p.QueryKey], p.Text)
 		}
 	}

@@ -32,7 +32,7 @@ func (c *Config) Validate() error {
 	v.required("data.finetune", c.Data.Finetune, "the labelled images to finetune on")
 	v.source("data.validation", c.Data.Validation)
 	if c.NeedsPairs() {
-		v.required("data.pool", c.Data.Pool, "the image-text pairs to retrieve from, or leave out the methods flyp+ita and arf")
+		v.required("data.pool", c.Data.Pool, "the image-text pairs to retrieve from, or leave out the methods with pairs (flyp+ita, arf, those with class-text or random)")
 	} else {
 		v.source("data.pool", c.Data.Pool)
 	}
@@ -46,7 +46,7 @@ func (c *Config) Validate() error {
 func (v *validator) anchors(c *Config) {
 	captions := c.Anchors.Captions
 	if c.NeedsCaptions() {
-		v.check(captions.Captioner != "" || captions.Endpoint.URL != "", "anchors.captions.captioner", "is missing; give a captioner's folder, \"retrieval\" or an endpoint, or leave out the methods flyp+tca and arf")
+		v.check(captions.Captioner != "" || captions.Endpoint.URL != "", "anchors.captions.captioner", "is missing; give a captioner's folder, \"retrieval\" or an endpoint, or leave out the methods with captions (flyp+tca, arf, arf+class-text, arf+random)")
 		v.check(captions.Captioner != CaptionerRetrieval || c.Data.Pool.Path != "", "anchors.captions.captioner", "is retrieval, which takes its texts from the pool; set data.pool")
 	}
 	v.min("anchors.captions.per_image", captions.PerImage, 1)
@@ -58,7 +58,11 @@ func (v *validator) anchors(c *Config) {
 	v.check(captions.Beams >= 1 && captions.Beams <= 64, "anchors.captions.beams", "is %d; give 1 (no search) to 64", captions.Beams)
 	v.check(captions.Beams <= 1 || captions.Temperature == 0, "anchors.captions.beams", "is %d, but beam search draws nothing; set temperature to 0, or beams to 1", captions.Beams)
 	v.check(captions.Beams <= 1 || captions.PerImage <= captions.Beams, "anchors.captions.per_image", "is %d of %d beams; give at most as many", captions.PerImage, captions.Beams)
-	v.check(captions.Temperature > 0 || captions.Beams > 1 || captions.PerImage == 1, "anchors.captions.per_image", "is %d, but temperature 0 gives the same caption each time; set one of them to 1, or beams to more", captions.PerImage)
+	if captions.Captioner == CaptionerRetrieval {
+		v.check(captions.Prompt == "", "anchors.captions.prompt", "is %q, but retrieval takes the pool's texts as they are; leave it empty", captions.Prompt)
+		v.check(captions.Beams <= 1, "anchors.captions.beams", "is %d, but retrieval searches no words; set it to 1", captions.Beams)
+	}
+	v.check(captions.Temperature > 0 || captions.Beams > 1 || captions.PerImage == 1 || captions.Captioner == CaptionerRetrieval, "anchors.captions.per_image", "is %d, but temperature 0 gives the same caption each time; set one of them to 1, or beams to more", captions.PerImage)
 	v.endpoint(captions)
 
 	p := c.Anchors.Pairs

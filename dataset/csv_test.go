@@ -1,6 +1,8 @@
 package dataset
 
 import (
+	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -159,4 +161,26 @@ func FuzzCSV(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Columns that are none of the usual ones are metadata, by which pairs are left out.
+func TestCSVMetadata(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "pairs.csv")
+	table := "image,title,caption,NSFW,,author\na.png,A,a dog,NSFW,x,Zo\u00eb\nb.png,B,a cat,,x,\xff!\n"
+	if err := os.WriteFile(path, []byte(table), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d, err := Open(Source{Path: path, TextColumn: "caption"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []map[string]string{
+		{"title": "A", "NSFW": "NSFW", "author": "Zo\u00eb"},
+		{"title": "B", "author": "\uFFFD!"}, // an empty cell says nothing
+	} {
+		if s, err := Describe(d, i); err != nil || !maps.Equal(s.Meta, want) {
+			t.Errorf("row %d: %v, want %v (%v)", i, s.Meta, want, err)
+		}
+	}
 }

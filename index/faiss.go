@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -171,6 +172,8 @@ func buildFAISS(ctx context.Context, vectors Vectors, memory int64, o FAISSOptio
 		if err := x.Train(ctx, sample.Data); err != nil {
 			return nil, info, err
 		}
+		sample.Data = nil
+		debug.FreeOSMemory() // it may be a fifth of the vectors, and the index is to come
 	}
 	info.TrainSeconds = time.Since(start).Seconds()
 	start = time.Now()

@@ -7,7 +7,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"maps"
 	"runtime"
+	"slices"
 	"strconv"
 
 	"arf/dataset"
@@ -15,8 +17,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Fingerprint identifies the content of a dataset: keys, images, texts and
-// classes in their order. It reads every image once. A sample that can't be
+// Fingerprint identifies the content of a dataset: keys, images, texts, classes
+// and metadata in their order. It reads every image once. A sample that can't be
 // read counts as its error.
 func Fingerprint(ctx context.Context, data dataset.Dataset) (string, error) {
 	sums := make([][sha256.Size]byte, data.Len())
@@ -53,6 +55,15 @@ func sampleSum(s dataset.Sample, err error) (sum [sha256.Size]byte) {
 	field(h, s.Key, s.Text, s.Class, s.Meta["set"], s.Meta["license"], s.Meta["url"])
 	field(h, s.Texts...)
 	field(h, strconv.Itoa(s.Label))
+	var more []string // pairs are left out by these
+	for _, name := range slices.Sorted(maps.Keys(s.Meta)) {
+		if name != "set" && name != "license" && name != "url" {
+			more = append(more, name, s.Meta[name])
+		}
+	}
+	if len(more) > 0 {
+		field(h, more...)
+	}
 	if err != nil {
 		field(h, err.Error())
 	}

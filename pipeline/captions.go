@@ -63,6 +63,9 @@ func (r *run) captionSettings() config.Captions {
 	if c.Endpoint.URL == "" {
 		c.Endpoint = config.Endpoint{}
 	}
+	if c.Captioner == config.CaptionerRetrieval { // it draws nothing
+		c.Temperature, c.TopP, c.Beams, c.MaxLength = 1, 1, 0, 0
+	}
 	return c
 }
 

@@ -171,7 +171,15 @@ func TestCaptionsOfRetrieval(t *testing.T) {
 	if err := run("anchors.captions.per_image=3"); err != nil || !strings.Contains(out.String(), "captions pairs") {
 		t.Errorf("more captions (%v): %s", err, out.String())
 	}
+	// Limits are for pairs; what draws captions says nothing to retrieval.
+	if err := run("anchors.captions.per_image=3", "anchors.pairs.min_similarity=0.999999", "anchors.pairs.min_clip_score=0.999999", "anchors.captions.temperature=0", "anchors.captions.max_length=3"); err != nil || strings.Contains(out.String(), "captions pairs") {
+		t.Errorf("limits of pairs (%v): %s", err, out.String())
+	}
 	cfg := load(t, dir, sets...)
+	cfg.Anchors.Captions.Prompt = "a photo of"
+	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "anchors.captions.prompt") {
+		t.Errorf("with a prompt: %v", err)
+	}
 	cfg.Data.Pool.Path = ""
 	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "data.pool") {
 		t.Errorf("without a pool: %v", err)

@@ -28,7 +28,7 @@ func ComparePairs(ctx context.Context, by string, dirs ...string) (string, error
 		anchor.Composition
 	}
 	var pools, rows []row
-	properties := map[string][]string{} // of each pool, by row
+	properties := map[string][]property{} // of each pool, by row
 	for _, dir := range dirs {
 		cfg, err := config.Load(filepath.Join(dir, "config.yaml"))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -36,23 +36,19 @@ func ComparePairs(ctx context.Context, by string, dirs ...string) (string, error
 		} else if err != nil {
 			return "", err
 		}
-		var property func(int) string
+		var values []property
+		var of func(int) string
 		if by != "" {
-			name := remote.RedactedText(cfg.Data.Pool.Path)
-			values, ok := properties[cfg.Data.Pool.Path]
-			if !ok {
+			source := fmt.Sprintf("%+v", cfg.Data.Pool)
+			var ok bool
+			if values, ok = properties[source]; !ok {
 				if values, err = poolProperty(ctx, cfg.Data.Pool, by); err != nil {
 					return "", fmt.Errorf("%s: data.pool: %w", dir, err)
 				}
-				properties[cfg.Data.Pool.Path] = values
-				pools = append(pools, row{name, anchor.Composition{Distinct: len(values), Shares: shares(values)}})
+				properties[source] = values
+				pools = append(pools, row{remote.RedactedText(cfg.Data.Pool.Path), anchor.Composition{Distinct: len(values), Shares: shares(values)}})
 			}
-			property = func(i int) string {
-				if i < len(values) {
-					return values[i]
-				}
-				return "" // the pool shrank since
-			}
+			of = func(i int) string { return values[i].value }
 		}
 		paths, err := fs.Glob(os.DirFS(dir), "anchors/pairs*.parquet")
 		if err != nil || len(paths) == 0 {
@@ -63,8 +59,13 @@ func ComparePairs(ctx context.Context, by string, dirs ...string) (string, error
 			if err != nil {
 				return "", err
 			}
+			for _, p := range pairs {
+				if by != "" && (p.Row >= int64(len(values)) || values[p.Row].key != p.PairKey) {
+					return "", fmt.Errorf("%s: pair %s isn't row %d of data.pool any more; the pool changed, so run arf retrieve again", filepath.Join(dir, path), p.PairKey, p.Row)
+				}
+			}
 			name := dir + " " + strings.TrimSuffix(filepath.Base(path), ".parquet")
-			rows = append(rows, row{name, anchor.Compose(pairs, property)})
+			rows = append(rows, row{name, anchor.Compose(pairs, of)})
 		}
 	}
 	rows = append(pools, rows...)
@@ -101,13 +102,16 @@ func ComparePairs(ctx context.Context, by string, dirs ...string) (string, error
 // maxValues bounds the columns; the most frequent values have them.
 const maxValues = 12
 
+// property is a pair's key and what the pool's metadata say of it.
+type property struct{ key, value string }
+
 // poolProperty reads a property of every pair of a pool.
-func poolProperty(ctx context.Context, source config.Source, by string) ([]string, error) {
+func poolProperty(ctx context.Context, source config.Source, by string) ([]property, error) {
 	pool, err := open(ctx, source, nil)
 	if err != nil {
 		return nil, err
 	}
-	values, known := make([]string, pool.Len()), map[string]bool{}
+	values, known := make([]property, pool.Len()), map[string]bool{}
 	found := false
 	for i := range values {
 		if ctx.Err() != nil {
@@ -121,7 +125,7 @@ func poolProperty(ctx context.Context, source config.Source, by string) ([]strin
 			continue // a broken pair, which no one retrieved
 		}
 		v, ok := s.Meta[by]
-		values[i], found = v, found || ok
+		values[i], found = property{s.Key, v}, found || ok
 		for name := range s.Meta {
 			known[name] = true
 		}
@@ -132,10 +136,10 @@ func poolProperty(ctx context.Context, source config.Source, by string) ([]strin
 	return values, nil
 }
 
-func shares(values []string) map[string]float64 {
+func shares(values []property) map[string]float64 {
 	out := map[string]float64{}
 	for _, v := range values {
-		out[v] += 1 / float64(len(values))
+		out[v.value] += 1 / float64(len(values))
 	}
 	return out
 }

@@ -32,10 +32,10 @@ func TestComparePairs(t *testing.T) {
 		t.Errorf("without pairs: %v", err)
 	}
 	if err := anchor.WritePairs(filepath.Join(run, "anchors", "pairs.parquet"), []anchor.Pair{
-		{QueryKey: "a", QueryClass: "dog", Rank: 1, Row: 3, Text: "Two dogs"},
-		{QueryKey: "a", QueryClass: "dog", Rank: 2, Row: 0, Text: "a cat"},
-		{QueryKey: "b", QueryClass: "cat", Rank: 1, Row: 3, Text: "two dogs"},
-		{QueryKey: "b", QueryClass: "cat", Rank: 2, Row: 3, Text: "two dogs"},
+		{QueryKey: "a", QueryClass: "dog", Rank: 1, Row: 3, PairKey: "0003.png", Text: "Two dogs"},
+		{QueryKey: "a", QueryClass: "dog", Rank: 2, Row: 0, PairKey: "0000.png", Text: "a cat"},
+		{QueryKey: "b", QueryClass: "cat", Rank: 1, Row: 3, PairKey: "0003.png", Text: "two dogs"},
+		{QueryKey: "b", QueryClass: "cat", Rank: 2, Row: 3, PairKey: "0003.png", Text: "two dogs"},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -50,6 +50,12 @@ func TestComparePairs(t *testing.T) {
 	}
 	if _, err := ComparePairs(t.Context(), "colour", run); err == nil || !strings.Contains(err.Error(), "style") {
 		t.Errorf("unknown property: %v", err)
+	}
+	// Another order of the pool: the pairs' rows are other pictures.
+	lines[1], lines[4] = lines[4], lines[1]
+	write(t, pool, []byte(strings.Join(lines, "\n")+"\n"))
+	if _, err := ComparePairs(t.Context(), "style", run); err == nil || !strings.Contains(err.Error(), "run arf retrieve again") {
+		t.Errorf("a changed pool: %v", err)
 	}
 	if _, err := ComparePairs(t.Context(), "", dir); err == nil || !strings.Contains(err.Error(), "no run folder") {
 		t.Errorf("no run folder: %v", err)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,9 +19,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	disttest.Main(map[string]disttest.Worker{"run": func(ctx context.Context, g *dist.Group, args []string) error {
-		return Run(ctx, load(disttest.TB{}, args[0], append(small, args[1:]...)...), "", Options{Group: g})
-	}})
+	until := func(last Step) disttest.Worker {
+		return func(ctx context.Context, g *dist.Group, args []string) error {
+			return Run(ctx, load(disttest.TB{}, args[0], append(small, args[1:]...)...), last, Options{Group: g})
+		}
+	}
+	disttest.Main(map[string]disttest.Worker{"run": until(""), "captions": until(Captions)})
 	os.Exit(m.Run())
 }
 
@@ -29,6 +33,27 @@ func TestMain(m *testing.M) {
 var small = []string{
 	"anchors.captions.batch_size=4", "anchors.pairs.batch_size=7", "eval.batch_size=4", "train.eps=1e-4",
 	"methods=[zeroshot, ft, arf]",
+}
+
+// Rank 0 finds the pairs whose texts all processes then take for captions.
+func TestProcessesRetrieveCaptions(t *testing.T) {
+	dir := prepare(t)
+	sets := append(slices.Clone(small), "anchors.captions.captioner=retrieval")
+	if err := Run(context.Background(), load(t, dir, append(sets, "output="+dir+"/one")...), Captions, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	disttest.Run(t, 2, "captions", dir, "anchors.captions.captioner=retrieval", "output="+dir+"/two")
+	var got [2]string
+	for i, run := range []string{"one", "two"} {
+		data, err := os.ReadFile(filepath.Join(dir, run, "run", "anchors", "captions.jsonl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[i] = string(data)
+	}
+	if got[0] != got[1] || !strings.Contains(got[0], `"captioner":"retrieval"`) {
+		t.Errorf("one process:\n%s\ntwo:\n%s", got[0], got[1])
+	}
 }
 
 // A run of several processes leaves what a run of one does.

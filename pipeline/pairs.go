@@ -32,7 +32,10 @@ func (r *run) pairSettings(s config.PairSource) config.Pairs {
 	case config.PairsClassText:
 		p.Query = config.QueryClassText
 	case config.PairsCaptions:
-		p.Query, p.PerClassQuota = config.QueryImageText, 0
+		// What keeps them comparable and clean stays: exclusions, duplicates, the
+		// leak guard. Limits and ranking are for pairs.
+		p.Query, p.PerClassQuota, p.MinSimilarity, p.MinClipScore = config.QueryImageText, 0, -1, -1
+		p.ClipScoreWeight, p.CSLS = 0, false
 		p.K = 10 * r.cfg.Anchors.Captions.PerImage // their texts repeat
 	case config.PairsRandom, config.PairsRandomMatched:
 		p.Query = config.QueryRandom
@@ -114,7 +117,7 @@ func (r *run) pairsFrom(ctx context.Context, s config.PairSource) error {
 		return err
 	}
 	if r.data.pool == nil {
-		return fmt.Errorf("data.pool is not set; methods with retrieved pairs (flyp+ita, arf) need a pool of image-text pairs")
+		return fmt.Errorf("data.pool is not set; methods with retrieved pairs, such as arf+class-text, and captions by retrieval need a pool of image-text pairs")
 	}
 	model, err := clip.Load(r.model, r.device)
 	if err != nil {

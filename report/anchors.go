@@ -64,8 +64,12 @@ func (r *Run) loadAnchors() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	// The retrieved ones; where a run has both, those that the config's query found.
-	for _, name := range []string{"pairs", "pairs-class-text"} {
+	// Where a run has both kinds of retrieved pairs, those of the method that focus prefers.
+	names := []string{"pairs", "pairs-class-text"}
+	if slices.ContainsFunc(r.named.Methods, func(m string) bool { return strings.HasSuffix(m, "+class-text") }) {
+		slices.Reverse(names)
+	}
+	for _, name := range names {
 		pairs := filepath.Join(r.Dir, "anchors", name+".parquet")
 		if _, err := os.Stat(pairs); err == nil {
 			r.pairs = pairs

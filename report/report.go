@@ -52,8 +52,8 @@ type Run struct {
 	// GalleryImages limits the finetune images in the gallery, which are spread
 	// over the classes: 0 = 60, negative = no gallery.
 	GalleryImages int
-	// Focus is the method that the verdict is about; empty = "arf" where it was
-	// run, else the last finetuned method.
+	// Focus is the method that the verdict is about; empty = "arf+class-text" or
+	// "arf" where they were run, else the last finetuned method.
 	Focus string
 
 	evals    map[evalKey]map[int]*Evaluation // by seed
@@ -122,6 +122,8 @@ func (r *Run) focus() string {
 	switch {
 	case slices.Contains(methods, r.Focus):
 		return r.Focus
+	case slices.Contains(methods, "arf+class-text"):
+		return "arf+class-text"
 	case slices.Contains(methods, "arf"):
 		return "arf"
 	case len(methods) > 0:

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"arf/config"
 	"arf/report"
 )
 
@@ -77,6 +78,10 @@ func checkSettings(a, b *report.Run) error {
 	y, err := settings(b)
 	if err != nil {
 		return err
+	}
+	const captioner = "anchors.captions.captioner"
+	if (x[captioner] == config.CaptionerRetrieval) != (y[captioner] == config.CaptionerRetrieval) {
+		return fmt.Errorf("results: captions are retrieved in one of %s and %s (%s: %q and %q); such runs can't be averaged", a.Dir, b.Dir, captioner, x[captioner], y[captioner])
 	}
 	for _, k := range differing([]map[string]string{x, y}) {
 		section, _, _ := strings.Cut(k, ".")

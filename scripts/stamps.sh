@@ -7,16 +7,21 @@ cd "$(dirname "$0")/.."
 apt_install tuxpaint-stamps-default openclipart-png libimage-exiftool-perl libvips-tools
 
 out=data/stamps
+mkdir -p "$out"
 
-# What is transparent would be black, as in Python: line drawings would be all black.
+# What is transparent would be black, as in Python: line drawings would be all black. Files above 1 MiB, some of hundreds of megapixels,
+# are left out, and so are broken ones.
 flatten() {
-	local from=$1 to=$out/images/$2 folder
+	local from=$1 to=$out/images/$2 folder made log=$out/flatten.log
 	[[ ! -d $to ]] || return 0
+	rm -rf "$to.tmp"
 	(cd "$from" && find . -type d) | while read -r folder; do
 		mkdir -p "$to.tmp/$folder"
 		find "$from/$folder" -maxdepth 1 -name '*.png' -size -2M -print0 |
-			xargs -0r vipsthumbnail --size 256 -o "$PWD/$to.tmp/$folder/%s.jpg[background=255]" 2>/dev/null || true # some are broken
+			xargs -0r sh -c 'vipsthumbnail --size 256 -o "$0" "$@" || exit 1' "$PWD/$to.tmp/$folder/%s.jpg[background=255]" 2>>"$log" || true
 	done
+	made=$(find "$to.tmp" -name '*.jpg' | wc -l)
+	((made * 10 >= $(find "$from" -name '*.png' | wc -l) * 9)) || die "only $made pictures of $from could be made; $log says why"
 	mv "$to.tmp" "$to"
 }
 stamps=/usr/share/tuxpaint/stamps clipart=/usr/share/openclipart/png
@@ -61,4 +66,8 @@ rm "$out/all.tmp"
 	exiftool -q -csv -Title -Author -r "${things[@]/#/$clipart/}" |
 		sed "s|^$clipart|images/clipart|"'; s|\.png,|.jpg,|; s/&quot;/""/g; s/&amp;/\&/g' | there
 } >"$out/pool.csv"
-for f in "$out"/*.csv; do printf "%6d rows  %s\n" $(($(wc -l <"$f") - 1)) "$f"; done
+for f in "$out"/*.csv; do
+	rows=$(($(wc -l <"$f") - 1))
+	((rows > 0)) || die "$f has no rows"
+	printf '%6d rows  %s\n' "$rows" "$f"
+done

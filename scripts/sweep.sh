@@ -3,7 +3,7 @@
 # can be stopped and called again.
 #   scripts/sweep.sh validation [flags of arf run]     settings on validation data; configs/icons-validation.yaml names no test set
 #   scripts/sweep.sh pairs MODEL [flags of arf run]    other pairs than flyp+ita's and flyp+random's, three seeds on the tests: what explains these
-#   scripts/sweep.sh anchors MODEL [flags of arf run]  retrieval policy × k × captioner of arf, three seeds on the tests (docs/anchors.md)
+#   scripts/sweep.sh anchors MODEL [flags of arf run]  retrieval policy × k × captioner of arf, beyond docs/results.md, three seeds on the tests (docs/anchors.md)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -59,8 +59,10 @@ anchors)
 	model=${2?which pretrained model?}
 	config=configs/icons.yaml prefix=anchors-$(basename "${model%/model}")
 	flags=(--set "model=$model" --set "seeds=[0, 1, 2]" --set "eval.wise_alphas=[]" --set eval.drift.samples=0 "${@:3}")
+	# What isn't in docs/results.md.
+	setting image-text arf,caption=class-prompt anchors.pairs.query=image-text
+	setting class-text caption=class-prompt anchors.pairs.query=class-text
 	for query in image image-text class-text; do
-		setting $query arf,caption=class-prompt anchors.pairs.query=$query
 		setting $query-retrieval arf anchors.pairs.query=$query anchors.captions.captioner=retrieval
 	done
 	for query in image class-text; do

@@ -3,10 +3,12 @@
 #include <faiss/Index.h>
 #include <faiss/IndexFlatCodes.h>
 #include <faiss/IndexHNSW.h>
+#include <faiss/IndexIVF.h>
 #include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/impl/FaissException.h>
 #include <faiss/index_factory.h>
 #include <faiss/index_io.h>
+#include <malloc.h>
 #include <omp.h>
 
 #include <atomic>
@@ -84,8 +86,28 @@ int train(int64_t index, const float *vectors, int64_t count) {
   return guard([&] { index_of(index).train(count, vectors); });
 }
 
+// Inverted lists grow by copying. In malloc's heap that leaves holes, half of the vectors' size in the end; as pages of
+// their own, what is copied is given back at once. Each takes one of the 65,530 mappings that Linux allows.
+struct OwnPages {
+  explicit OwnPages(const faiss::Index &x) {
+    auto *lists = dynamic_cast<const faiss::IndexIVF *>(&x);
+    on = lists && lists->nlist <= 16384;
+    if (on) mallopt(M_MMAP_THRESHOLD, 64 << 10);
+  }
+  ~OwnPages() {
+    if (!on) return;
+    // What malloc comes to by itself in a program with large tensors.
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
+  }
+  bool on;
+};
+
 int add(int64_t index, const float *vectors, int64_t count) {
-  return guard([&] { index_of(index).add(count, vectors); });
+  return guard([&] {
+    OwnPages pages(index_of(index));
+    index_of(index).add(count, vectors);
+  });
 }
 
 // Newer versions' containers may lack reserve; then growing costs what it costs.
