@@ -17,7 +17,7 @@ func TestOwnDataConfig(t *testing.T) {
 	mustRun(t, dir, smallArgs("run", "my-run")...)
 	run := filepath.Join(dir, "runs/my-run")
 	before := read(t, filepath.Join(dir, "vit/model.safetensors"))
-	for _, method := range []string{"flyp", "arf"} {
+	for _, method := range []string{"flyp", "arf+class-text"} {
 		folder := filepath.Join(run, "train", method, "seed-0")
 		model := filepath.Join(folder, "model")
 		for _, file := range []string{"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "preprocessor_config.json"} {
@@ -50,7 +50,7 @@ func TestOwnDataConfig(t *testing.T) {
 			t.Errorf("%s: checkpoints of a finished finetuning: %v", method, err)
 		}
 	}
-	for _, method := range []string{"zeroshot", "flyp", "arf"} {
+	for _, method := range []string{"zeroshot", "flyp", "arf+class-text"} {
 		for suite, want := range map[string]struct{ images, classes int }{"test": {8, 4}, "sketches": {8, 4}, "other-classes": {6, 2}} {
 			var result struct {
 				Images  int `json:"num_images"`
