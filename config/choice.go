@@ -193,6 +193,9 @@ func (Role) choices() []string { return []string{"id", "shift", "zero-shot"} }
 // CaptionerRetrieval as a captioner takes the texts of the pool that are nearest to an image for its captions.
 const CaptionerRetrieval = "retrieval"
 
+// Retrieves reports whether captions are the pool's texts.
+func (c Captions) Retrieves() bool { return c.Captioner == CaptionerRetrieval }
+
 // NeedsCaptions reports whether any method, or the retrieval for any method, uses captions.
 func (c *Config) NeedsCaptions() bool {
 	return slices.ContainsFunc(c.Methods, Method.Captions) ||
@@ -204,7 +207,7 @@ func (c *Config) NeedsPairs() bool { return len(c.PairSources()) > 0 }
 
 // NeedsPool reports whether anything comes out of the pool.
 func (c *Config) NeedsPool() bool {
-	return c.NeedsPairs() || c.NeedsCaptions() && c.Anchors.Captions.Captioner == CaptionerRetrieval
+	return c.NeedsPairs() || c.NeedsCaptions() && c.Anchors.Captions.Retrieves()
 }
 
 // PairSources are the sources of pairs that the methods need, those that others are made from first.

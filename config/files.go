@@ -29,7 +29,7 @@ func (c *Config) CheckFiles() error {
 			v.exists(fmt.Sprintf("anchors.pairs.leak_guard.sources[%d].path", i), s.Paths()...)
 		}
 	}
-	if captioner := c.Anchors.Captions.Captioner; c.NeedsCaptions() && captioner != "" && captioner != CaptionerRetrieval && !hubID.MatchString(captioner) {
+	if captioner := c.Anchors.Captions.Captioner; c.NeedsCaptions() && captioner != "" && !c.Anchors.Captions.Retrieves() && !hubID.MatchString(captioner) {
 		v.exists("anchors.captions.captioner", captioner)
 	}
 	v.exists("train.templates", c.Train.Templates.Ref)

@@ -47,7 +47,7 @@ func (v *validator) anchors(c *Config) {
 	captions := c.Anchors.Captions
 	if c.NeedsCaptions() {
 		v.check(captions.Captioner != "" || captions.Endpoint.URL != "", "anchors.captions.captioner", "is missing; give a captioner's folder, \"retrieval\" or an endpoint, or leave out the methods with captions (flyp+tca, arf, arf+class-text, arf+random)")
-		v.check(captions.Captioner != CaptionerRetrieval || c.Data.Pool.Path != "", "anchors.captions.captioner", "is retrieval, which takes its texts from the pool; set data.pool")
+		v.check(!captions.Retrieves() || c.Data.Pool.Path != "", "anchors.captions.captioner", "is retrieval, which takes its texts from the pool; set data.pool")
 	}
 	v.min("anchors.captions.per_image", captions.PerImage, 1)
 	v.atLeast("anchors.captions.temperature", captions.Temperature, 0)
@@ -58,11 +58,11 @@ func (v *validator) anchors(c *Config) {
 	v.check(captions.Beams >= 1 && captions.Beams <= 64, "anchors.captions.beams", "is %d; give 1 (no search) to 64", captions.Beams)
 	v.check(captions.Beams <= 1 || captions.Temperature == 0, "anchors.captions.beams", "is %d, but beam search draws nothing; set temperature to 0, or beams to 1", captions.Beams)
 	v.check(captions.Beams <= 1 || captions.PerImage <= captions.Beams, "anchors.captions.per_image", "is %d of %d beams; give at most as many", captions.PerImage, captions.Beams)
-	if captions.Captioner == CaptionerRetrieval {
+	if captions.Retrieves() {
 		v.check(captions.Prompt == "", "anchors.captions.prompt", "is %q, but retrieval takes the pool's texts as they are; leave it empty", captions.Prompt)
 		v.check(captions.Beams <= 1, "anchors.captions.beams", "is %d, but retrieval searches no words; set it to 1", captions.Beams)
 	}
-	v.check(captions.Temperature > 0 || captions.Beams > 1 || captions.PerImage == 1 || captions.Captioner == CaptionerRetrieval, "anchors.captions.per_image", "is %d, but temperature 0 gives the same caption each time; set one of them to 1, or beams to more", captions.PerImage)
+	v.check(captions.Temperature > 0 || captions.Beams > 1 || captions.PerImage == 1 || captions.Retrieves(), "anchors.captions.per_image", "is %d, but temperature 0 gives the same caption each time; set one of them to 1, or beams to more", captions.PerImage)
 	v.endpoint(captions)
 
 	p := c.Anchors.Pairs

@@ -25,7 +25,7 @@ func (r *run) captionsHash() (string, error) {
 	switch e := c.Endpoint; {
 	case e.URL != "": // not how it's asked
 		c.Endpoint = config.Endpoint{URL: e.URL, Model: e.Model, ImageSize: e.ImageSize, LogProbs: e.LogProbs}
-	case c.Captioner == config.CaptionerRetrieval:
+	case c.Retrieves():
 		if tool, err = r.pairsHash(config.PairsCaptions); err != nil {
 			return "", err
 		}
@@ -63,7 +63,7 @@ func (r *run) captionSettings() config.Captions {
 	if c.Endpoint.URL == "" {
 		c.Endpoint = config.Endpoint{}
 	}
-	if c.Captioner == config.CaptionerRetrieval { // it draws nothing
+	if c.Retrieves() { // it draws nothing
 		c.Temperature, c.TopP, c.Beams, c.MaxLength = 1, 1, 0, 0
 	}
 	return c
@@ -91,12 +91,12 @@ func (r *run) captions(ctx context.Context) error {
 	if err != nil || !todo {
 		return err
 	}
-	model, err := clip.Load(r.model, r.device)
+	c := r.captionSettings()
+	tool, name, err := r.openCaptioner(ctx, c)
 	if err != nil {
 		return err
 	}
-	c := r.captionSettings()
-	tool, name, err := r.openCaptioner(ctx, c)
+	model, err := clip.Load(r.model, r.device)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (r *run) showCaptions(summary *anchor.CaptionSummary) {
 
 // openCaptioner gives the config's captioner, and what records call it.
 func (r *run) openCaptioner(ctx context.Context, c config.Captions) (captioner.Captioner, string, error) {
-	if c.Captioner == config.CaptionerRetrieval {
+	if c.Retrieves() {
 		if err := r.pairsFrom(ctx, config.PairsCaptions); err != nil {
 			return nil, "", fmt.Errorf("anchors.captions.captioner retrieval: %w", err)
 		}

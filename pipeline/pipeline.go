@@ -106,7 +106,7 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 	}
 	r := &run{cfg: cfg, o: o, group: o.Group, dir: Dir(cfg), device: o.Group.Device()}
 	resolve := func() (err error) {
-		if r.model, err = hub.Resolve(ctx, cfg.Model, hub.Options{Progress: o.Fetch}); err != nil || !cfg.NeedsCaptions() || cfg.Anchors.Captions.Captioner == "" || cfg.Anchors.Captions.Captioner == config.CaptionerRetrieval {
+		if r.model, err = hub.Resolve(ctx, cfg.Model, hub.Options{Progress: o.Fetch}); err != nil || !cfg.NeedsCaptions() || cfg.Anchors.Captions.Captioner == "" || cfg.Anchors.Captions.Retrieves() {
 			return err
 		}
 		if r.captioner, err = hub.Resolve(ctx, cfg.Anchors.Captions.Captioner, hub.Options{Progress: o.Fetch}); err != nil {

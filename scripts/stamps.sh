@@ -9,8 +9,8 @@ apt_install tuxpaint-stamps-default openclipart-png libimage-exiftool-perl libvi
 out=data/stamps
 mkdir -p "$out"
 
-# What is transparent would be black, as in Python: line drawings would be all black. Files above 1 MiB, some of hundreds of megapixels,
-# are left out, and so are broken ones.
+# What is transparent would be black, as in Python: line drawings would be all black. Files above 1 MiB, some of hundreds of
+# megapixels, are left out, and so are broken ones.
 flatten() {
 	local from=$1 to=$out/images/$2 folder made log=$out/flatten.log
 	[[ ! -d $to ]] || return 0
