@@ -177,8 +177,8 @@ func TestValidate(t *testing.T) {
 	}
 }
 
-// TestColumn compares the paired sums with plain ones, on the extremes.
-func TestColumn(t *testing.T) {
+// TestSumLines compares the sums with plain ones, on the extremes.
+func TestSumLines(t *testing.T) {
 	rng := rand.New(rand.NewPCG(5, 5))
 	var v taps
 	for _, out := range []int{3, 7, 40, 90} {
@@ -194,7 +194,7 @@ func TestColumn(t *testing.T) {
 			for y := range out {
 				weights := v.weights[y*v.width:][:v.count[y]]
 				rows := src[int(v.first[y])*width:]
-				column(dst, rows, width, weights)
+				sumLines(dst, rows, width, weights)
 				for x, got := range dst {
 					sum := 0
 					for k, w := range weights {

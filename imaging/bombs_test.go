@@ -26,6 +26,7 @@ func bombs(t testing.TB) map[string][]byte {
 	files := map[string][]byte{
 		"png":         pngHeader(side, side),
 		"png chunks":  pngChunks(side),
+		"png line":    pngHeader(MaxPixels, 1),
 		"jpeg":        bigJPEG(t),
 		"gif":         []byte("GIF89a\xff\xff\xff\xff\x00\x00\x00;"),
 		"webp":        webpCanvas(side, false),
@@ -201,12 +202,12 @@ func TestLargePicturesTakeTurns(t *testing.T) {
 			t.Errorf("the second one began after %v, want 2m", second)
 		}
 	})
-	for _, size := range [][2]int{{0, 5}, {5, -1}, {1 << 20, 1 << 20}, {MaxPixels + 1, 1}} {
+	for _, size := range [][2]int{{0, 5}, {5, -1}, {1 << 20, 1 << 20}, {MaxPixels/1000 + 1, 1000}, {MaxSide + 1, 1}} {
 		if _, err := reserve(size[0], size[1]); err == nil {
 			t.Errorf("%v is accepted", size)
 		}
 	}
-	release, err := reserve(MaxPixels, 1) // the largest fits
+	release, err := reserve(MaxPixels/1000, 1000) // the largest fits
 	if err != nil {
 		t.Fatal(err)
 	}

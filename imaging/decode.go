@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 
 	"golang.org/x/sync/semaphore"
 )
@@ -14,7 +13,11 @@ import (
 // decompression bombs. It's checked on the header, before any pixel is decoded.
 const MaxPixels = 178_956_970
 
-// ErrTooLarge is wrapped by errors about pictures above [MaxPixels].
+// MaxSide is the largest width or height: what a resize takes grows with the
+// sides, not with the pixels.
+const MaxSide = 1 << 20
+
+// ErrTooLarge is wrapped by errors about pictures above [MaxPixels] or [MaxSide].
 var ErrTooLarge = errors.New("too many pixels")
 
 // Decode decodes a picture as Pillow's convert("RGB") does; see the package
@@ -29,6 +32,8 @@ func (p Preprocess) Decode(encoded []byte) (*Image, error) {
 		img, err = decodePNG(encoded, p.Background)
 	case bytes.HasPrefix(encoded, []byte("GIF8")):
 		img, err = decodeGIF(encoded, p.Background)
+	case bytes.HasPrefix(encoded, jpegSignature):
+		img, err = decodeJPEG(encoded, p.Background)
 	default:
 		img, err = decodeVips(encoded, p.Background)
 	}
@@ -54,8 +59,8 @@ func checkSize(w, h int) error {
 	if w < 1 || h < 1 {
 		return fmt.Errorf("%d×%d pixels", w, h)
 	}
-	if w > math.MaxInt32 || h > math.MaxInt32 || int64(w)*int64(h) > MaxPixels {
-		return fmt.Errorf("%d×%d: %w: the limit is %d", w, h, ErrTooLarge, MaxPixels)
+	if w > MaxSide || h > MaxSide || int64(w)*int64(h) > MaxPixels {
+		return fmt.Errorf("%d×%d: %w: the limits are %d, and %d a side", w, h, ErrTooLarge, MaxPixels, MaxSide)
 	}
 	return nil
 }

@@ -1,9 +1,12 @@
 package imaging
 
+// #include "lines.h"
+import "C"
+
 import (
-	"encoding/binary"
 	"math"
 	"sync"
+	"unsafe"
 )
 
 // filter is a resampling kernel with its support in output pixels at scale 1.
@@ -47,7 +50,7 @@ type job struct {
 }
 
 // taps are the weights of consecutive output pixels: output i is the sum of
-// weights[i*width+k]·source[first[i]+k], k < count[i].
+// weights[i*width+k]·source[first[i]+k], k < count[i]; other weights are 0.
 type taps struct {
 	width   int
 	first   []int32
@@ -62,7 +65,7 @@ func (t *taps) fill(in, out, from, n int, f filter) {
 	scale := float64(in) / float64(out)
 	filterScale := max(scale, 1)
 	support := f.support * filterScale
-	t.width = int(math.Ceil(support))*2 + 1
+	t.width = (int(math.Ceil(support))*2 + C.ARF_VECTOR) / C.ARF_VECTOR * C.ARF_VECTOR
 	t.first, t.count = grow(t.first, n), grow(t.count, n)
 	t.weights, t.raw = grow(t.weights, n*t.width), grow(t.raw, t.width)
 	inverse := 1 / filterScale
@@ -84,6 +87,7 @@ func (t *taps) fill(in, out, from, n int, f filter) {
 			}
 			row[k] = int32(math.Round(w * (1 << precision)))
 		}
+		clear(row[hi-lo : t.width])
 		t.first[i], t.count[i] = int32(lo), int32(hi-lo)
 	}
 }
@@ -91,8 +95,9 @@ func (t *taps) fill(in, out, from, n int, f filter) {
 // scratch is what one resize needs; pooled, since the loader resizes thousands
 // of pictures a second.
 type scratch struct {
-	h, v  taps
-	lines []uint8
+	h, v   taps
+	lines  []uint8
+	planes []int32 // a line by channels
 }
 
 var scratches = sync.Pool{New: func() any { return new(scratch) }}
@@ -119,14 +124,7 @@ func resample(dst []uint8, m *Image, j job, f filter) {
 	if j.fullW != j.srcW {
 		s.h.fill(j.srcW, j.fullW, j.left, j.size, f)
 		s.lines = grow(s.lines, rows*j.size*ch)
-		for y := range rows {
-			from, to := lines[y*stride:], s.lines[y*j.size*ch:(y+1)*j.size*ch]
-			if ch == 1 {
-				s.h.line1(to, from)
-			} else {
-				s.h.line3(to, from)
-			}
-		}
+		s.resampleLines(s.lines, lines, stride, rows, j.srcW, j.size, ch)
 		lines, lineStride = s.lines, j.size*ch
 	} else {
 		lines = lines[j.left*ch:]
@@ -142,7 +140,7 @@ func resample(dst []uint8, m *Image, j job, f filter) {
 			line = out[:width]
 			first := int(s.v.first[y]) - row0
 			weights := s.v.weights[y*s.v.width:][:s.v.count[y]]
-			column(line, lines[first*lineStride:], lineStride, weights)
+			sumLines(line, lines[first*lineStride:], lineStride, weights)
 		} else {
 			line = out[:width]
 			copy(line, lines[y*lineStride:])
@@ -163,83 +161,22 @@ func resample(dst []uint8, m *Image, j job, f filter) {
 	}
 }
 
-func (t *taps) line1(dst, src []uint8) {
-	for i := range dst {
-		n := int(t.count[i])
-		w := t.weights[i*t.width:][:n]
-		p := src[t.first[i]:][:n]
-		sum := int32(1 << (precision - 1))
-		for k, v := range p {
-			sum += int32(v) * w[k]
-		}
-		dst[i] = clip(sum)
-	}
+// resampleLines resamples rows lines of in pixels at a distance of stride bytes from
+// src into dst ([rows, n, ch]).
+func (s *scratch) resampleLines(dst, src []uint8, stride, rows, in, n, ch int) {
+	t := &s.h
+	s.planes = grow(s.planes, int(C.arf_shrink_scratch(C.int(in), C.int(t.width), C.int(ch))))
+	C.arf_shrink(cBytes(dst), cBytes(src), C.int64_t(stride), C.int(rows), C.int(in), C.int(n), C.int(ch),
+		cInts(t.first), cInts(t.weights), C.int(t.width), cInts(s.planes))
 }
 
-func (t *taps) line3(dst, src []uint8) {
-	for i := 0; len(dst) >= 3; i++ {
-		n := int(t.count[i])
-		w := t.weights[i*t.width:][:n]
-		p := src[3*int(t.first[i]):][:3*n]
-		r, g, b := int32(1<<(precision-1)), int32(1<<(precision-1)), int32(1<<(precision-1))
-		for k := 0; k < len(w) && len(p) >= 3; k++ {
-			r += int32(p[0]) * w[k]
-			g += int32(p[1]) * w[k]
-			b += int32(p[2]) * w[k]
-			p = p[3:]
-		}
-		dst[0], dst[1], dst[2] = clip(r), clip(g), clip(b)
-		dst = dst[3:]
-	}
+// sumLines sums weighted lines of src into dst.
+func sumLines(dst, src []uint8, stride int, weights []int32) {
+	C.arf_sum(cBytes(dst), cBytes(src), C.int64_t(stride), C.int(len(dst)), cInts(weights), C.int(len(weights)))
 }
 
-// column sums weighted lines of src into one line. Two bytes share a 64-bit
-// word, 32 bits each, so that one multiplication serves both; lanes keeps the
-// lower sum from going below zero and borrowing from the upper one.
-func column(dst, src []uint8, stride int, weights []int32) {
-	const (
-		pair  = 0x000000FF_000000FF
-		bias  = 1 << 30
-		start = bias + 1<<(precision-1)
-		lanes = start<<32 | start
-	)
-	i := 0
-	for ; i+8 <= len(dst); i += 8 {
-		a, b, c, d := uint64(lanes), uint64(lanes), uint64(lanes), uint64(lanes)
-		at := i
-		for _, w := range weights {
-			v, w := binary.LittleEndian.Uint64(src[at:]), uint64(int64(w))
-			a += v & pair * w
-			b += v >> 8 & pair * w
-			c += v >> 16 & pair * w
-			d += v >> 24 & pair * w
-			at += stride
-		}
-		out := dst[i : i+8]
-		for k, v := range [4]uint64{a, b, c, d} {
-			out[k] = clip(int32(int64(v&(1<<32-1)) - bias))
-			out[k+4] = clip(int32(int64(v>>32) - bias))
-		}
-	}
-	for ; i < len(dst); i++ {
-		sum := int32(1 << (precision - 1))
-		for k, w := range weights {
-			sum += int32(src[k*stride+i]) * w
-		}
-		dst[i] = clip(sum)
-	}
-}
-
-func clip(v int32) uint8 {
-	v >>= precision
-	if uint32(v) > 255 {
-		if v < 0 {
-			return 0
-		}
-		return 255
-	}
-	return uint8(v)
-}
+func cBytes(s []uint8) *C.uint8_t { return (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(s))) }
+func cInts(s []int32) *C.int32_t  { return (*C.int32_t)(unsafe.Pointer(unsafe.SliceData(s))) }
 
 func grow[T any](s []T, n int) []T {
 	if cap(s) < n {

@@ -12,7 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/lib.sh
 
-packages=(g++ make pkg-config libvips-dev libfaiss-dev)
+packages=(g++ make pkg-config libvips-dev libjpeg-dev libfaiss-dev)
 [ -n "${LIBTORCH:-}" ] || packages+=(libtorch-dev libgloo-dev libopenblas0-openmp)
 for group in "$@"; do
 	case $group in
@@ -31,6 +31,7 @@ else
 		have $tool || die "$tool is missing; this script installs packages on Debian only: install the equivalents of ${packages[*]}"
 	done
 	pkg-config --exists vips || die "libvips with its headers is missing; install it (https://www.libvips.org/install.html)"
+	pkg-config --exists libjpeg || die "libjpeg-turbo with its headers is missing; install it (https://libjpeg-turbo.org)"
 fi
 
 node=$(node -p 'process.versions.node.split(".")[0]')
