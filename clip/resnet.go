@@ -86,28 +86,28 @@ func newBottleneck(in, planes, stride int) *Bottleneck {
 
 // Forward maps [B, in, H, W] to [B, 4·planes, H/stride, W/stride].
 func (b *Bottleneck) Forward(x *torch.Tensor) *torch.Tensor {
-	out := b.BN1.Forward(b.Conv1.Forward(x)).ReLU()
-	out = b.BN2.Forward(b.Conv2.Forward(out)).ReLU()
+	out := nn.NormConv2D(b.Conv1, b.BN1, x).ReLU_()
+	out = nn.NormConv2D(b.Conv2, b.BN2, out).ReLU_()
 	if b.Stride > 1 {
 		out = torch.AvgPool2D(out, b.Stride)
 	}
-	out = b.BN3.Forward(b.Conv3.Forward(out))
+	out = nn.NormConv2D(b.Conv3, b.BN3, out)
 	if b.Downsample != nil {
 		if b.Stride > 1 {
 			x = torch.AvgPool2D(x, b.Stride)
 		}
-		x = b.Downsample.BN.Forward(b.Downsample.Conv.Forward(x))
+		x = nn.NormConv2D(b.Downsample.Conv, b.Downsample.BN, x)
 	}
-	return out.Add(x).ReLU()
+	return out.Add_(x, 1).ReLU_()
 }
 
 // Features maps pixels [B, 3, H, W] to the last stage's map [B, 32·width, H/32, W/32].
 func (r *ModifiedResNet) Features(pixels *torch.Tensor) *torch.Tensor {
 	type step = func(x *torch.Tensor) *torch.Tensor
 	steps := []step{
-		func(x *torch.Tensor) *torch.Tensor { return r.BN1.Forward(r.Conv1.Forward(x.ChannelsLast())).ReLU() },
-		func(x *torch.Tensor) *torch.Tensor { return r.BN2.Forward(r.Conv2.Forward(x)).ReLU() },
-		func(x *torch.Tensor) *torch.Tensor { return r.BN3.Forward(r.Conv3.Forward(x)).ReLU() },
+		func(x *torch.Tensor) *torch.Tensor { return nn.NormConv2D(r.Conv1, r.BN1, x.ChannelsLast()).ReLU_() },
+		func(x *torch.Tensor) *torch.Tensor { return nn.NormConv2D(r.Conv2, r.BN2, x).ReLU_() },
+		func(x *torch.Tensor) *torch.Tensor { return nn.NormConv2D(r.Conv3, r.BN3, x).ReLU_() },
 		func(x *torch.Tensor) *torch.Tensor { return torch.AvgPool2D(x, 2) },
 	}
 	for _, block := range slices.Concat(r.Layer1, r.Layer2, r.Layer3, r.Layer4) {

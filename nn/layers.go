@@ -65,8 +65,10 @@ func (c *Conv2D) Forward(x *torch.Tensor) *torch.Tensor {
 	return torch.Conv2D(x, c.Weight, c.Bias, c.Stride, c.Padding)
 }
 
-// BatchNorm2D normalises channels (Ioffe & Szegedy 2015), momentum 0.1 and
-// eps 1e-5 as in PyTorch.
+const normEps = 1e-5 // PyTorch's default
+
+// BatchNorm2D normalises channels (Ioffe & Szegedy 2015), momentum 0.1 as in
+// PyTorch.
 type BatchNorm2D struct {
 	Weight   *torch.Tensor `weight:"weight"`
 	Bias     *torch.Tensor `weight:"bias"`
@@ -84,7 +86,23 @@ func NewBatchNorm2D(channels int) *BatchNorm2D {
 
 // Forward keeps x's shape [N, C, H, W].
 func (b *BatchNorm2D) Forward(x *torch.Tensor) *torch.Tensor {
-	return torch.BatchNorm(x, b.Weight, b.Bias, b.Mean, b.Variance, b.Training, 0.1, 1e-5)
+	return torch.BatchNorm(x, b.Weight, b.Bias, b.Mean, b.Variance, b.Training, 0.1, normEps)
+}
+
+// NormConv2D is norm(conv(x)), [N, in, H, W] to [N, out, H', W'] in memory of
+// its own. While norm uses its running statistics it's linear, and goes into
+// the convolution's weights and bias, which spares passes over the feature map,
+// forward and backward.
+func NormConv2D(conv *Conv2D, norm *BatchNorm2D, x *torch.Tensor) *torch.Tensor {
+	if norm.Training {
+		return norm.Forward(conv.Forward(x))
+	}
+	scale := norm.Weight.Mul(norm.Variance.AddScalar(normEps).RSqrt())
+	shift := norm.Bias.Sub(norm.Mean.Mul(scale))
+	if conv.Bias != nil {
+		shift = shift.Add(conv.Bias.Mul(scale))
+	}
+	return torch.Conv2D(x, conv.Weight.Mul(scale.Reshape(-1, 1, 1, 1)), shift, conv.Stride, conv.Padding)
 }
 
 // Attention is multi-head attention with separate projections.

@@ -23,6 +23,12 @@ func (t *Tensor) Add_(other *Tensor, alpha float64) *Tensor {
 	return call1("aten::add_.Tensor", t, other, alpha)
 }
 
+// AddScalar is t + x.
+func (t *Tensor) AddScalar(x float64) *Tensor { return call1("aten::add.Scalar", t, x) }
+
+// RSqrt is 1/√t.
+func (t *Tensor) RSqrt() *Tensor { return call1("aten::rsqrt", t) }
+
 // Exp is e to the t.
 func (t *Tensor) Exp() *Tensor { return call1("aten::exp", t) }
 
@@ -31,6 +37,9 @@ func (t *Tensor) Tanh() *Tensor { return call1("aten::tanh", t) }
 
 // ReLU is max(t, 0).
 func (t *Tensor) ReLU() *Tensor { return call1("aten::relu", t) }
+
+// ReLU_ sets negative elements to 0 in place.
+func (t *Tensor) ReLU_() *Tensor { return call1("aten::relu_", t) }
 
 // GELU is t·Φ(t), the exact form (erf).
 func (t *Tensor) GELU() *Tensor { return call1("aten::gelu", t) }
