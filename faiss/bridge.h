@@ -22,10 +22,16 @@ static inline int arf_faiss_info(const arf_faiss_api *a, int64_t index, int64_t 
 static inline int arf_faiss_train(const arf_faiss_api *a, int64_t index, const float *v, int64_t n) {
   return a->train(index, v, n);
 }
-static inline int arf_faiss_add(const arf_faiss_api *a, int64_t index, const float *v, int64_t n) {
-  return a->add(index, v, n);
+static inline int arf_faiss_add(const arf_faiss_api *a, int64_t index, const float *v, int64_t n, const int64_t *lists) {
+  return a->add(index, v, n, lists);
+}
+static inline int arf_faiss_assign(const arf_faiss_api *a, int64_t index, const float *v, int64_t n, int64_t *lists) {
+  return a->assign(index, v, n, lists);
 }
 static inline int arf_faiss_reserve(const arf_faiss_api *a, int64_t index, int64_t n) { return a->reserve(index, n); }
+static inline int arf_faiss_reserve_lists(const arf_faiss_api *a, int64_t index, const int64_t *sizes) {
+  return a->reserve_lists(index, sizes);
+}
 static inline int arf_faiss_set(const arf_faiss_api *a, int64_t index, const char *parameter, double value) {
   return a->set(index, parameter, value);
 }

@@ -88,6 +88,7 @@ type Index struct {
 	dim     int
 	trained bool
 	rows    int
+	lists   int
 }
 
 // New makes an empty index by FAISS's description of its kind, such as "Flat",
@@ -141,11 +142,11 @@ func (x *Index) refresh() error {
 }
 
 func (x *Index) info() (innerProduct bool, err error) {
-	var out [4]C.int64_t
+	var out [5]C.int64_t
 	if err := call(func() C.int { return C.arf_faiss_info(library.api, x.handle, &out[0]) }); err != nil {
 		return false, err
 	}
-	x.dim, x.rows, x.trained = int(out[0]), int(out[1]), out[2] != 0
+	x.dim, x.rows, x.trained, x.lists = int(out[0]), int(out[1]), out[2] != 0, int(out[4])
 	return out[3] != 0, nil
 }
 
@@ -173,10 +174,28 @@ func (x *Index) Train(ctx context.Context, vectors []float32) error {
 	return errors.Join(err, x.refresh())
 }
 
-// Add appends vectors [n, Dim]; they are numbered in their order, from 0.
-func (x *Index) Add(ctx context.Context, vectors []float32) error {
-	err := x.pass(ctx, "add", vectors, func(v *C.float, n C.int64_t) C.int { return C.arf_faiss_add(library.api, x.handle, v, n) })
+// Add appends vectors [n, Dim]; they are numbered in their order, from 0. lists
+// is what Assign gave for them, or nil.
+func (x *Index) Add(ctx context.Context, vectors []float32, lists []int64) error {
+	err := x.pass(ctx, "add", vectors, func(v *C.float, n C.int64_t) C.int {
+		if lists != nil && len(lists) != int(n) {
+			panic(fmt.Sprintf("faiss: add: %d lists for %d vectors", len(lists), n))
+		}
+		return C.arf_faiss_add(library.api, x.handle, v, n, (*C.int64_t)(unsafe.SliceData(lists)))
+	})
 	return errors.Join(err, x.refresh())
+}
+
+// Lists is how many inverted lists the index has; 0 is another kind of index,
+// or one that changes vectors before.
+func (x *Index) Lists() int { return x.lists }
+
+// Assign gives the inverted list that each of the vectors [n, Dim] goes into; −1 is none.
+func (x *Index) Assign(ctx context.Context, vectors []float32) ([]int64, error) {
+	lists := make([]int64, len(vectors)/max(x.dim, 1))
+	return lists, x.pass(ctx, "assign", vectors, func(v *C.float, n C.int64_t) C.int {
+		return C.arf_faiss_assign(library.api, x.handle, v, n, (*C.int64_t)(unsafe.SliceData(lists)))
+	})
 }
 
 // Reserve takes the memory for n vectors at once, where the kind of index allows
@@ -184,6 +203,22 @@ func (x *Index) Add(ctx context.Context, vectors []float32) error {
 func (x *Index) Reserve(n int) error {
 	if err := call(func() C.int { return C.arf_faiss_reserve(library.api, x.handle, C.int64_t(n)) }); err != nil {
 		return fmt.Errorf("faiss: take memory for %d vectors: %w", n, err)
+	}
+	return nil
+}
+
+// ReserveLists takes the memory for vectors that Assign gave these lists.
+func (x *Index) ReserveLists(lists []int64) error {
+	sizes := make([]int64, x.lists)
+	for _, list := range lists {
+		if list >= 0 {
+			sizes[list]++
+		}
+	}
+	if err := call(func() C.int {
+		return C.arf_faiss_reserve_lists(library.api, x.handle, (*C.int64_t)(unsafe.SliceData(sizes)))
+	}); err != nil {
+		return fmt.Errorf("faiss: take memory for %d vectors in %d lists: %w", len(lists), len(sizes), err)
 	}
 	return nil
 }

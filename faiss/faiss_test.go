@@ -1,6 +1,7 @@
 package faiss
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -108,7 +109,7 @@ func TestBuildWriteOpen(t *testing.T) {
 			t.Fatal(err)
 		}
 		for from := 0; from < n; from += 700 {
-			if err := x.Add(t.Context(), rows[from*dim:min(from+700, n)*dim]); err != nil {
+			if err := x.Add(t.Context(), rows[from*dim:min(from+700, n)*dim], nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -186,7 +187,7 @@ func TestErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer x.Close()
-	if err := x.Add(t.Context(), unit(10, 8, 1)); err == nil {
+	if err := x.Add(t.Context(), unit(10, 8, 1), nil); err == nil {
 		t.Error("vectors are added to an untrained index")
 	}
 	if err := x.Train(t.Context(), make([]float32, 9)); err == nil {
@@ -211,13 +212,13 @@ func TestInterrupt(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	start := time.Now()
-	if err := x.Add(ctx, rows); !errors.Is(err, context.DeadlineExceeded) {
+	if err := x.Add(ctx, rows, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v after %v", err, time.Since(start))
 	}
 	if d := time.Since(start); d > 20*time.Second {
 		t.Errorf("ended after %v", d)
 	}
-	if err := x.Add(ctx, rows); !errors.Is(err, context.DeadlineExceeded) {
+	if err := x.Add(ctx, rows, nil); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a call after the end: %v", err)
 	}
 	y, err := New(64, "Flat")
@@ -225,7 +226,62 @@ func TestInterrupt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer y.Close()
-	if err := y.Add(t.Context(), rows[:640]); err != nil || y.Len() != 10 {
+	if err := y.Add(t.Context(), rows[:640], nil); err != nil || y.Len() != 10 {
 		t.Errorf("after an interruption: %d rows, %v", y.Len(), err)
+	}
+}
+
+// TestAssignedListsAreTheOnes compares an index whose lists were assigned and
+// reserved first with one that was filled at once: the files are the same.
+func TestAssignedListsAreTheOnes(t *testing.T) {
+	const n, dim = 3000, 16
+	rows := unit(n, dim, 3)
+	file := func(assigned bool) []byte {
+		x, err := New(dim, "IVF32,Flat")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer x.Close()
+		if err := x.Train(t.Context(), rows); err != nil {
+			t.Fatal(err)
+		}
+		var lists []int64
+		if assigned {
+			if x.Lists() != 32 {
+				t.Fatalf("%d lists", x.Lists())
+			}
+			if lists, err = x.Assign(t.Context(), rows); err != nil {
+				t.Fatal(err)
+			}
+			if err := x.ReserveLists(lists); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := x.Add(t.Context(), rows, lists); err != nil || x.Len() != n {
+			t.Fatal(x.Len(), err)
+		}
+		path := filepath.Join(t.TempDir(), "lists.index")
+		if err := x.Write(path); err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	if !bytes.Equal(file(true), file(false)) {
+		t.Error("the indexes differ")
+	}
+	flat, err := New(dim, "Flat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer flat.Close()
+	if flat.Lists() != 0 {
+		t.Errorf("a flat index has %d lists", flat.Lists())
+	}
+	if _, err := flat.Assign(t.Context(), rows); err == nil {
+		t.Error("a flat index assigns lists")
 	}
 }

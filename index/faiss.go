@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -177,26 +178,67 @@ func buildFAISS(ctx context.Context, vectors Vectors, memory int64, o FAISSOptio
 	}
 	info.TrainSeconds = time.Since(start).Seconds()
 	start = time.Now()
-	if err := x.Reserve(rows); err != nil {
+	if err := addAll(ctx, x, vectors, o.Progress); err != nil {
 		return nil, info, err
-	}
-	const block = 8192
-	buffer := make([]float32, min(block, rows)*dim)
-	for from := 0; from < rows; from += block {
-		part := buffer[:min(block, rows-from)*dim]
-		if err := vectors.Read(part, from); err != nil {
-			return nil, info, err
-		}
-		if err := x.Add(ctx, part); err != nil {
-			return nil, info, err
-		}
-		if o.Progress != nil {
-			o.Progress(min(from+block, rows), rows)
-		}
 	}
 	info.AddSeconds = time.Since(start).Seconds()
 	ok = true
 	return x, info, nil
+}
+
+// addAll adds all vectors to an empty index. Inverted lists that grow by and by
+// would take half as much again, so it's first counted what each will get.
+func addAll(ctx context.Context, x *faiss.Index, vectors Vectors, progress func(done, total int)) error {
+	// Each thread has its own heap and OpenMP its own team for it, and both keep what they once took.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	rows := vectors.Len()
+	report := func(done int, err error) error {
+		if err == nil && progress != nil {
+			progress(done, rows)
+		}
+		return err
+	}
+	if x.Lists() == 0 {
+		if err := x.Reserve(rows); err != nil {
+			return err
+		}
+		return eachBlock(vectors, func(block []float32, from, to int) error {
+			return report(to, x.Add(ctx, block, nil))
+		})
+	}
+	lists := make([]int64, rows)
+	err := eachBlock(vectors, func(block []float32, from, to int) error {
+		own, err := x.Assign(ctx, block)
+		copy(lists[from:to], own)
+		return report(to/2, err)
+	})
+	if err != nil {
+		return err
+	}
+	if err := x.ReserveLists(lists); err != nil {
+		return err
+	}
+	return eachBlock(vectors, func(block []float32, from, to int) error {
+		return report((rows+to)/2, x.Add(ctx, block, lists[from:to]))
+	})
+}
+
+// eachBlock reads the vectors in blocks of whole rows.
+func eachBlock(v Vectors, do func(block []float32, from, to int) error) error {
+	const rows = 8192
+	buffer := make([]float32, min(rows, v.Len())*v.Dim())
+	for from := 0; from < v.Len(); from += rows {
+		to := min(from+rows, v.Len())
+		block := buffer[:(to-from)*v.Dim()]
+		if err := v.Read(block, from); err != nil {
+			return err
+		}
+		if err := do(block, from, to); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // spread reads n rows from all over the vectors, in runs of neighbours, which

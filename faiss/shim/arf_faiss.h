@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 /* Raised whenever the table changes. */
-#define ARF_FAISS_ABI 2
+#define ARF_FAISS_ABI 3
 
 typedef struct arf_faiss_api {
   int64_t abi;
@@ -30,12 +30,17 @@ typedef struct arf_faiss_api {
   /* map leaves inverted lists on disk, where the kind of index allows it. */
   int (*read)(const char *path, int map, int64_t *index);
   int (*write)(int64_t index, const char *path);
-  /* out: dim, vectors, 1 if trained, 1 if it ranks by inner product. */
-  int (*info)(int64_t index, int64_t out[4]);
+  /* out: dim, vectors, 1 if trained, 1 if it ranks by inner product, inverted lists (0: an index of another kind). */
+  int (*info)(int64_t index, int64_t out[5]);
   int (*train)(int64_t index, const float *vectors, int64_t count);
-  int (*add)(int64_t index, const float *vectors, int64_t count);
+  /* lists: what assign gave for the vectors, or NULL. */
+  int (*add)(int64_t index, const float *vectors, int64_t count, const int64_t *lists);
+  /* The inverted list that each vector goes into; -1 is none. */
+  int (*assign)(int64_t index, const float *vectors, int64_t count, int64_t *lists);
   /* Takes the memory for count vectors at once, where the kind of index allows it. */
   int (*reserve)(int64_t index, int64_t count);
+  /* Takes it for inverted lists of those sizes. */
+  int (*reserve_lists)(int64_t index, const int64_t *sizes);
   /* Sets a parameter of the search ("nprobe", "efSearch"). */
   int (*set)(int64_t index, const char *parameter, double value);
   /* scores and ids: [count, k], best first; id -1 where fewer are found. */

@@ -8,7 +8,6 @@
 #include <faiss/impl/FaissException.h>
 #include <faiss/index_factory.h>
 #include <faiss/index_io.h>
-#include <malloc.h>
 #include <omp.h>
 
 #include <atomic>
@@ -72,13 +71,15 @@ int write(int64_t index, const char *path) {
   return guard([&] { faiss::write_index(&index_of(index), path); });
 }
 
-int info(int64_t index, int64_t out[4]) {
+int info(int64_t index, int64_t out[5]) {
   return guard([&] {
     const faiss::Index &x = index_of(index);
     out[0] = x.d;
     out[1] = x.ntotal;
     out[2] = x.is_trained;
     out[3] = x.metric_type == faiss::METRIC_INNER_PRODUCT;
+    auto *lists = dynamic_cast<const faiss::IndexIVF *>(&x);
+    out[4] = lists ? lists->nlist : 0;
   });
 }
 
@@ -86,27 +87,18 @@ int train(int64_t index, const float *vectors, int64_t count) {
   return guard([&] { index_of(index).train(count, vectors); });
 }
 
-// Inverted lists grow by copying. In malloc's heap that leaves holes, half of the vectors' size in the end; as pages of
-// their own, what is copied is given back at once. Each takes one of the 65,530 mappings that Linux allows.
-struct OwnPages {
-  explicit OwnPages(const faiss::Index &x) {
-    auto *lists = dynamic_cast<const faiss::IndexIVF *>(&x);
-    on = lists && lists->nlist <= 16384;
-    if (on) mallopt(M_MMAP_THRESHOLD, 64 << 10);
-  }
-  ~OwnPages() {
-    if (!on) return;
-    // What malloc comes to by itself in a program with large tensors.
-    mallopt(M_MMAP_THRESHOLD, 32 << 20);
-    mallopt(M_TRIM_THRESHOLD, 64 << 20);
-  }
-  bool on;
-};
-
-int add(int64_t index, const float *vectors, int64_t count) {
+int add(int64_t index, const float *vectors, int64_t count, const int64_t *lists) {
   return guard([&] {
-    OwnPages pages(index_of(index));
-    index_of(index).add(count, vectors);
+    faiss::Index &x = index_of(index);
+    if (!lists) return x.add(count, vectors);
+    dynamic_cast<faiss::IndexIVF &>(x).add_core(count, vectors, nullptr, reinterpret_cast<const faiss::Index::idx_t *>(lists));
+  });
+}
+
+int assign(int64_t index, const float *vectors, int64_t count, int64_t *lists) {
+  return guard([&] {
+    dynamic_cast<faiss::IndexIVF &>(index_of(index))
+        .quantizer->assign(count, vectors, reinterpret_cast<faiss::Index::idx_t *>(lists));
   });
 }
 
@@ -135,6 +127,18 @@ int reserve(int64_t index, int64_t count) {
   });
 }
 
+int reserve_lists(int64_t index, const int64_t *sizes) {
+  return guard([&] {
+    auto &x = dynamic_cast<faiss::IndexIVF &>(index_of(index));
+    auto *lists = dynamic_cast<faiss::ArrayInvertedLists *>(x.invlists);
+    if (!lists) return;
+    for (size_t i = 0; i < x.nlist; i++) {
+      reserve_in(lists->codes[i], sizes[i] * x.code_size, 0);
+      reserve_in(lists->ids[i], sizes[i], 0);
+    }
+  });
+}
+
 int set(int64_t index, const char *parameter, double value) {
   return guard([&] { faiss::ParameterSpace().set_index_parameter(&index_of(index), parameter, value); });
 }
@@ -157,7 +161,7 @@ extern "C" __attribute__((visibility("default"))) const arf_faiss_api *arf_faiss
   static const arf_faiss_api api = {
       ARF_FAISS_ABI,
       ARF_TEXT(FAISS_VERSION_MAJOR) "." ARF_TEXT(FAISS_VERSION_MINOR) "." ARF_TEXT(FAISS_VERSION_PATCH),
-      last_error, make, read, write, info, train, add, reserve, set, search, free_index, set_threads, interrupt,
+      last_error, make, read, write, info, train, add, assign, reserve, reserve_lists, set, search, free_index, set_threads, interrupt,
   };
   return &api;
 }
