@@ -2,6 +2,7 @@ package dist
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"arf/torch"
@@ -45,12 +46,27 @@ func (g *Group) Barrier() error {
 }
 
 func (g *Group) do(f func()) error {
+	if g.alone {
+		return errAlone
+	}
 	caught := func() (err error) {
 		defer torch.Catch(&err)
 		f()
 		return nil
 	}()
 	return g.Explain(caught)
+}
+
+// errAlone is told rather than waited for: the others are in Agree.
+var errAlone = errors.New("a collective inside of Agree or Lead, where the other processes wait for rank 0 and take no part")
+
+// Together is g, but nil inside of Agree and Lead: what shares its work by it does
+// it alone there.
+func (g *Group) Together() *Group {
+	if g == nil || g.alone {
+		return nil
+	}
+	return g
 }
 
 // Sum adds up values over the processes, in place.
@@ -140,7 +156,10 @@ func Agree[T any](g *Group, find func() (T, error)) (value T, err error) {
 	var data []byte
 	g.agreed++
 	if g.Leads() {
-		if value, err = find(); err != nil {
+		g.alone = true
+		value, err = find()
+		g.alone = false
+		if err != nil {
 			return value, err
 		}
 		if data, err = json.Marshal(value); err != nil {

@@ -23,6 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	disttest.Main(map[string]disttest.Worker{
 		"collectives": collectives, "gradients": gradients, "reducer": reducer, "forever": forever, "fails": fails, "sums": sums,
+		"rows": gathersRows, "nested": nested,
 	})
 	os.Exit(m.Run())
 }

@@ -42,6 +42,7 @@ type Group struct {
 	store  *torch.Store
 	watch  *watch
 	agreed uint64 // calls of Agree
+	alone  bool   // rank 0 is in one, and the others wait for it
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 }
