@@ -8,7 +8,7 @@ import (
 
 	"arf/clip"
 	"arf/dataset"
-	"arf/torch"
+	"arf/dist"
 )
 
 // DriftResult is how far finetuning moved the features of image-text pairs that
@@ -55,7 +55,10 @@ func (r Recall) MarshalJSON() ([]byte, error) {
 func (r *DriftResult) Save(path string) error { return save(path, r) }
 
 // Drift compares two models on n pairs spread evenly over a dataset; all of
-// them if n is 0 or more than there are. Samples without text are left out.
+// them if n is 0 or more than there are. Samples without text are left out. In a
+// group (Options) all processes call it and have the result. Each encodes its
+// batches; it holds the features of these by both models, and while it ranks its
+// part of the pairs, all features by one.
 func Drift(ctx context.Context, before, after *clip.Model, pairs dataset.Dataset, n int, o Options) (*DriftResult, error) {
 	if before.Preprocess != after.Preprocess || before.Config.EmbedDim != after.Config.EmbedDim {
 		return nil, errors.New("drift: the models differ in preprocessing or in the features' length; they must be one model before and after")
@@ -64,62 +67,79 @@ func Drift(ctx context.Context, before, after *clip.Model, pairs dataset.Dataset
 		o.BatchSize = 256
 	}
 	r := &DriftResult{}
-	data, err := r.choose(pairs, n)
-	if err != nil {
+	if err := r.measure(ctx, [2]*clip.Model{before, after}, pairs, n, o); err != nil {
 		return nil, fmt.Errorf("drift: %w", err)
 	}
-	loader, err := dataset.NewLoader(data, dataset.Options{BatchSize: o.BatchSize, Preprocess: before.Preprocess, Epochs: 1, Workers: o.Workers, Log: o.Log})
+	return r, nil
+}
+
+func (r *DriftResult) measure(ctx context.Context, models [2]*clip.Model, pairs dataset.Dataset, n int, o Options) error {
+	data, textOfRow, err := r.choose(pairs, n)
 	if err != nil {
-		return nil, fmt.Errorf("drift: %w", err)
+		return err
 	}
-	models := [2]*clip.Model{before, after}
-	var images, texts [2][]float32
+	g := o.Group.Together()
+	err = sameSet(g, func(write func(string, ...any)) {
+		write("%d %d", o.BatchSize, r.Selected)
+		for _, text := range textOfRow {
+			write(" %q", text)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	images, ownImages, err := encodeImages(ctx, g, data, models[:], o)
+	if err != nil {
+		return err
+	}
 	var names []string
 	number := map[string]int{} // of a text in names
 	var textOf []int           // of an image
-	for batch, err := range loader.Batches(ctx) {
-		if err != nil {
-			return nil, fmt.Errorf("drift: %w", err)
+	for _, i := range images.all {
+		text := textOfRow[i]
+		if _, ok := number[text]; !ok {
+			number[text] = len(names)
+			names = append(names, text)
 		}
-		for k, m := range models {
-			f, err := m.ImageFeatures(ctx, batch.Pixels, len(batch.Samples), o.Precision)
-			if err != nil {
-				return nil, fmt.Errorf("drift: images %s to %s: %w", batch.Samples[0].Key, batch.Samples[len(batch.Samples)-1].Key, err)
-			}
-			images[k] = append(images[k], f...)
-		}
-		for _, s := range batch.Samples {
-			if _, ok := number[s.Text]; !ok {
-				number[s.Text] = len(names)
-				names = append(names, s.Text)
-			}
-			textOf = append(textOf, number[s.Text])
-		}
-		if o.Progress != nil {
-			o.Progress(batch.Index[len(batch.Index)-1]+1, data.Len())
-		}
-		batch.Release()
+		textOf = append(textOf, number[text])
 	}
+	var texts *shared
+	var ownTexts [2][]float32
 	for k, m := range models {
-		if texts[k], err = m.TextFeatures(ctx, names, o.Precision); err != nil {
-			return nil, fmt.Errorf("drift: texts: %w", err)
+		if texts, ownTexts[k], err = encodeTexts(ctx, g, m, names, o); err != nil {
+			return err
 		}
 	}
-	r.Pairs, r.Texts, r.Broken = len(textOf), len(names), r.Broken+loader.Broken().Count
-	r.ImageCosine, r.TextCosine = meanCosine(images[0], images[1], before.Config.EmbedDim), meanCosine(texts[0], texts[1], before.Config.EmbedDim)
+	r.Pairs, r.Texts, r.Broken = len(textOf), len(names), r.Broken+data.Len()-len(images.all)
+	dim := models[0].Config.EmbedDim
+	if r.ImageCosine, err = meanCosine(images, ownImages[0], ownImages[1], dim); err != nil {
+		return err
+	}
+	if r.TextCosine, err = meanCosine(texts, ownTexts[0], ownTexts[1], dim); err != nil {
+		return err
+	}
 	for k, out := range []*Recall{&r.Before, &r.After} {
-		if *out, err = recall(ctx, models[k], images[k], texts[k], textOf); err != nil {
-			return nil, fmt.Errorf("drift: %w", err)
+		allImages, err := images.join(ownImages[k], dim)
+		if err != nil {
+			return err
+		}
+		allTexts, err := texts.join(ownTexts[k], dim)
+		if err != nil {
+			return err
+		}
+		ownImages[k], ownTexts[k] = nil, nil
+		if *out, err = recall(ctx, g, models[k], allImages, allTexts, textOf); err != nil {
+			return err
 		}
 	}
 	if o.Progress != nil {
 		o.Progress(data.Len(), data.Len())
 	}
-	return r, nil
+	return nil
 }
 
-// choose takes n pairs at even distances, of those that have a text.
-func (r *DriftResult) choose(pairs dataset.Dataset, n int) (dataset.Dataset, error) {
+// choose takes n pairs at even distances, of those that have a text, and gives their texts.
+func (r *DriftResult) choose(pairs dataset.Dataset, n int) (data dataset.Dataset, texts []string, err error) {
 	if n <= 0 || n > pairs.Len() {
 		n = pairs.Len()
 	}
@@ -134,37 +154,40 @@ func (r *DriftResult) choose(pairs dataset.Dataset, n int) (dataset.Dataset, err
 		case err != nil:
 			r.Broken++
 		default:
-			rows = append(rows, row)
+			rows, texts = append(rows, row), append(texts, s.Text)
 		}
 	}
 	if len(rows) == 0 {
-		return nil, fmt.Errorf("none of %d samples has a text and can be read", n)
+		return nil, nil, fmt.Errorf("none of %d samples has a text and can be read", n)
 	}
-	return dataset.Subset(pairs, rows)
+	data, err = dataset.Subset(pairs, rows)
+	return data, texts, err
 }
 
-// meanCosine is over the rows of a and b, which have length 1.
-func meanCosine(a, b []float32, dim int) float64 {
-	sum := 0.0
-	for i := range a {
-		sum += float64(a[i]) * float64(b[i])
-	}
+// meanCosine is over the rows of a set; a and b are this process's, of length 1.
+func meanCosine(s *shared, a, b []float32, dim int) (float64, error) {
+	mean, err := s.mean(func(i int) float64 { return dot(a[i*dim:(i+1)*dim], b[i*dim:(i+1)*dim]) })
 	// Rows of length 1 in float32 may exceed 1 by rounding.
-	return min(max(sum/float64(len(a)/dim), -1), 1)
+	return min(max(mean, -1), 1), err
+}
+
+func dot(a, b []float32) float64 {
+	sum := 0.0
+	for i, v := range a {
+		sum += float64(v) * float64(b[i])
+	}
+	return sum
 }
 
 // recall ranks among images [n, dim] and texts [m, dim], where image i belongs
 // to text textOf[i].
-func recall(ctx context.Context, m *clip.Model, images, texts []float32, textOf []int) (r Recall, err error) {
-	defer torch.Catch(&err)
+func recall(ctx context.Context, g *dist.Group, m *clip.Model, images, texts []float32, textOf []int) (r Recall, err error) {
 	dim := m.Config.EmbedDim
-	n, unique := len(images)/dim, len(texts)/dim
-	imagesOf := make([][]int, unique)
+	imagesOf := make([][]int, len(texts)/dim)
 	for i, t := range textOf {
 		imagesOf[t] = append(imagesOf[t], i)
 	}
-	var toText, toImage [3]int
-	err = eachRow(ctx, m.Device(), images, texts, dim, func(i int, scores []float32) {
+	r.ImageToText, err = ranked(ctx, g, m.Device(), images, texts, dim, func(i int, scores []float32, hits *[3]float64) {
 		own := scores[textOf[i]]
 		rank := -1 // itself
 		for _, s := range scores {
@@ -172,12 +195,12 @@ func recall(ctx context.Context, m *clip.Model, images, texts []float32, textOf 
 				rank++
 			}
 		}
-		count(&toText, rank)
+		count(hits, rank)
 	})
 	if err != nil {
 		return r, err
 	}
-	err = eachRow(ctx, m.Device(), texts, images, dim, func(t int, scores []float32) {
+	r.TextToImage, err = ranked(ctx, g, m.Device(), texts, images, dim, func(t int, scores []float32, hits *[3]float64) {
 		own := scores[imagesOf[t][0]]
 		for _, i := range imagesOf[t] {
 			own = max(own, scores[i])
@@ -188,41 +211,19 @@ func recall(ctx context.Context, m *clip.Model, images, texts []float32, textOf 
 				rank++
 			}
 		}
-		count(&toImage, rank)
+		count(hits, rank)
 	})
 	for i := range RecallAt {
-		r.ImageToText[i], r.TextToImage[i] = float64(toText[i])/float64(n), float64(toImage[i])/float64(unique)
+		r.ImageToText[i] /= float64(len(textOf))
+		r.TextToImage[i] /= float64(len(imagesOf))
 	}
 	return r, err
 }
 
-func count(hits *[3]int, rank int) {
+func count(hits *[3]float64, rank int) {
 	for i, k := range RecallAt {
 		if rank < k {
 			hits[i]++
 		}
 	}
-}
-
-// eachRow calls visit with the cosines of each row of a to all rows of b.
-func eachRow(ctx context.Context, d torch.Device, a, b []float32, dim int, visit func(row int, scores []float32)) error {
-	n, m := len(a)/dim, len(b)/dim
-	block := max(1, min(1024, (32<<20)/m)) // bounds the scores to 128 MB
-	for from := 0; from < n; from += block {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		to := min(from+block, n)
-		var scores []float32
-		torch.Scope(func() {
-			torch.NoGrad(func() {
-				rows := torch.From(d, a[from*dim:to*dim], to-from, dim)
-				scores = torch.To[float32](rows.MatMul(torch.From(d, b, m, dim).Transpose(0, 1)))
-			})
-		})
-		for i := from; i < to; i++ {
-			visit(i, scores[(i-from)*m:(i-from+1)*m])
-		}
-	}
-	return nil
 }

@@ -80,7 +80,7 @@ func TestRecallByHand(t *testing.T) {
 	}
 	texts := rows([]float32{1, 0, 0}, []float32{0, 1, 0}, []float32{0, 0, 1})
 	images := rows([]float32{1, 0, 0}, []float32{0, 1, 0}, []float32{0, 0.6, 0.8}, []float32{0.8, 0, 0.6})
-	r, err := recall(t.Context(), m, images, texts, []int{0, 0, 1, 2})
+	r, err := recall(t.Context(), nil, m, images, texts, []int{0, 0, 1, 2})
 	if err != nil {
 		t.Fatal(err)
 	}

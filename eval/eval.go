@@ -34,8 +34,8 @@ type Options struct {
 	// CacheBytes bounds the memory that each dataset's decoded images may take
 	// between models; 0 keeps none.
 	CacheBytes int64
-	// Group is the processes that share the images, each of which calls Evaluate
-	// and has the results of all; nil = this one alone.
+	// Group is the processes that share the images, each of which calls Evaluate,
+	// Drift or Retrieve and has the results of all; nil = this one alone.
 	Group *dist.Group
 	// Head classifies the suites whose classes it has all; the others, and all
 	// when it is nil, have a zero-shot head. It is for Evaluate only; an
@@ -328,7 +328,7 @@ func (e *Evaluator) open(p *pass, pre imaging.Preprocess) (err error) {
 func (e *Evaluator) readShare(ctx context.Context, model *clip.Model, p *pass, runs map[*suite]*run, progress func(n int)) error {
 	for batch, err := range p.loader.Batches(ctx) {
 		if errors.Is(err, dataset.ErrAllBroken) && e.o.Group.Size() > 1 {
-			return nil // others may have some
+			return p.unread() // others may have some
 		}
 		if err != nil {
 			return err
@@ -352,6 +352,15 @@ func (e *Evaluator) readShare(ctx context.Context, model *clip.Model, p *pass, r
 		batch.Release()
 	}
 	return nil
+}
+
+// unread is unreadShare of a pass.
+func (p *pass) unread() error {
+	share, err := dataset.Subset(p.data, p.numbers)
+	if err != nil {
+		return err
+	}
+	return unreadShare(share)
 }
 
 // join adds up what the processes counted.

@@ -15,6 +15,7 @@ import (
 	"arf/clip"
 	"arf/dataset"
 	"arf/internal/cliptest"
+	"arf/internal/disttest"
 	"arf/torch"
 )
 
@@ -23,6 +24,7 @@ func TestMain(m *testing.M) {
 	if err := torch.Load(); err == nil {
 		torch.SetThreads(1)
 	}
+	disttest.Main(map[string]disttest.Worker{"measures": shareMeasures, "each its own": eachOwn, "leads": leads})
 	os.Exit(m.Run())
 }
 

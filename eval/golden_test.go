@@ -112,7 +112,7 @@ func TestRetrievalEqualsCLIPBenchmarks(t *testing.T) {
 	for i := range g.Texts {
 		textOf = append(textOf, i)
 	}
-	m, err := recallOfCaptions(t.Context(), torch.CPU, flat(g.Images), flat(g.Texts), textOf, g.ImageOf, len(g.Images[0]))
+	m, err := recallOfCaptions(t.Context(), nil, torch.CPU, flat(g.Images), flat(g.Texts), textOf, g.ImageOf, len(g.Images[0]))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"arf/clip"
 	"arf/dataset"
+	"arf/dist"
 	"arf/torch"
 )
 
@@ -86,7 +87,10 @@ func (r *RetrievalResult) Save(path string) error { return save(path, r) }
 // cosine (CLIP_benchmark, zeroshot_retrieval: recall@k of an image is 1 if any of
 // its captions is among the first k). Among equal scores, as of one caption of
 // two images, the order counts as drawn at random: a recall is then the
-// probability, where clip_benchmark takes any order.
+// probability, where clip_benchmark takes any order. In a group (Options) all
+// processes call it and have the result; inside of Lead rank 0 works alone. Each
+// encodes its batches and ranks its part; it holds the features of all images and
+// different captions.
 func Retrieve(ctx context.Context, model *clip.Model, set Captions, o Options) (*RetrievalResult, error) {
 	r := &RetrievalResult{
 		Dataset: set.Name, Task: "zeroshot_retrieval", Language: "en", Role: set.Role, MainMetric: "text_retrieval_recall@1",
@@ -114,47 +118,47 @@ func (r *RetrievalResult) measure(ctx context.Context, model *clip.Model, set Ca
 	if o.BatchSize == 0 {
 		o.BatchSize = 256
 	}
-	loader, err := dataset.NewLoader(data, dataset.Options{BatchSize: o.BatchSize, Preprocess: model.Preprocess, Epochs: 1, Workers: o.Workers, Log: o.Log})
+	g := o.Group.Together()
+	err = sameSet(g, func(write func(string, ...any)) {
+		write("%d", o.BatchSize)
+		for i, row := range rows {
+			write(" %d %q", row, captions[i])
+		}
+	})
 	if err != nil {
 		return err
 	}
-	var images []float32
-	var texts []string // different ones
+	images, own, err := encodeImages(ctx, g, data, []*clip.Model{model}, o)
+	if err != nil {
+		return err
+	}
+	var names []string // different captions
 	number := map[string]int{}
 	var textOf, imageOf []int // of a caption
-	for batch, err := range loader.Batches(ctx) {
-		if err != nil {
-			return err
-		}
-		f, err := model.ImageFeatures(ctx, batch.Pixels, len(batch.Samples), o.Precision)
-		if err != nil {
-			return fmt.Errorf("images %s to %s: %w", batch.Samples[0].Key, batch.Samples[len(batch.Samples)-1].Key, err)
-		}
-		images = append(images, f...)
-		for _, i := range batch.Index {
-			for _, t := range captions[i] {
-				if _, known := number[t]; !known {
-					number[t] = len(texts)
-					texts = append(texts, t)
-				}
-				textOf, imageOf = append(textOf, number[t]), append(imageOf, r.Images)
+	for k, i := range images.all {
+		for _, t := range captions[i] {
+			if _, known := number[t]; !known {
+				number[t] = len(names)
+				names = append(names, t)
 			}
-			r.Images++
+			textOf, imageOf = append(textOf, number[t]), append(imageOf, k)
 		}
-		if o.Progress != nil {
-			o.Progress(batch.Index[len(batch.Index)-1]+1, data.Len())
-		}
-		batch.Release()
 	}
-	r.Texts, r.Broken = len(textOf), r.Broken+loader.Broken().Count
-	if r.Images == 0 {
-		return errors.New("none of its images could be decoded")
-	}
-	features, err := model.TextFeatures(ctx, texts, o.Precision)
+	r.Images, r.Texts, r.Broken = len(images.all), len(textOf), r.Broken+data.Len()-len(images.all)
+	texts, ownTexts, err := encodeTexts(ctx, g, model, names, o)
 	if err != nil {
-		return fmt.Errorf("captions: %w", err)
+		return err
 	}
-	r.Metrics, err = recallOfCaptions(ctx, model.Device(), images, features, textOf, imageOf, model.Config.EmbedDim)
+	dim := model.Config.EmbedDim
+	allImages, err := images.join(own[0], dim)
+	if err != nil {
+		return err
+	}
+	allTexts, err := texts.join(ownTexts, dim)
+	if err != nil {
+		return err
+	}
+	r.Metrics, err = recallOfCaptions(ctx, g, model.Device(), allImages, allTexts, textOf, imageOf, dim)
 	if o.Progress != nil {
 		o.Progress(data.Len(), data.Len())
 	}
@@ -190,27 +194,26 @@ func (r *RetrievalResult) group(set Captions) (rows []int, captions [][]string) 
 
 // recallOfCaptions takes features of images [n, dim] and texts [m, dim]; caption
 // j is text textOf[j] and belongs to image imageOf[j].
-func recallOfCaptions(ctx context.Context, device torch.Device, images, texts []float32, textOf, imageOf []int, dim int) (m RetrievalMetrics, err error) {
-	defer torch.Catch(&err)
+func recallOfCaptions(ctx context.Context, g *dist.Group, device torch.Device, images, texts []float32, textOf, imageOf []int, dim int) (m RetrievalMetrics, err error) {
 	n := len(images) / dim
 	captionsOf, captionsWith := make([][]int, n), make([][]int, len(texts)/dim)
 	for j, i := range imageOf {
 		captionsOf[i] = append(captionsOf[i], j)
 		captionsWith[textOf[j]] = append(captionsWith[textOf[j]], j)
 	}
-	err = eachRow(ctx, device, texts, images, dim, func(t int, scores []float32) {
+	m.Image, err = ranked(ctx, g, device, texts, images, dim, func(t int, scores []float32, sum *[3]float64) {
 		for _, j := range captionsWith[t] {
 			own := rank{own: scores[imageOf[j]]}
 			for i, s := range scores {
 				own.add(s, i == imageOf[j])
 			}
-			own.count(&m.Image)
+			own.count(sum)
 		}
 	})
 	if err != nil {
 		return m, err
 	}
-	err = eachRow(ctx, device, images, texts, dim, func(i int, scores []float32) {
+	m.Text, err = ranked(ctx, g, device, images, texts, dim, func(i int, scores []float32, sum *[3]float64) {
 		best := scores[textOf[captionsOf[i][0]]]
 		for _, j := range captionsOf[i] {
 			best = max(best, scores[textOf[j]])
@@ -219,7 +222,7 @@ func recallOfCaptions(ctx context.Context, device torch.Device, images, texts []
 		for j, t := range textOf {
 			own.add(scores[t], imageOf[j] == i)
 		}
-		own.count(&m.Text)
+		own.count(sum)
 	})
 	for k := range RecallAt {
 		m.Image[k] /= float64(len(imageOf))
