@@ -118,18 +118,10 @@ func (r *run) evaluate(ctx context.Context, evaluator *eval.Evaluator, m config.
 		r.zeroshot = results
 		return nil
 	}
-	err = r.group.Lead(func() error {
-		if err := model.WriteCard(path, r.card(m, seed, results)); err != nil || r.data.drift == nil {
-			return err
-		}
-		drift, err := eval.Drift(ctx, pretrained, model, r.data.drift, r.cfg.Eval.Drift.Samples, r.evalOptions())
-		if err != nil {
-			return err
-		}
-		drift.Method, drift.Seed = string(m), seed
-		return drift.Save(filepath.Join(dir, "drift.json"))
-	})
-	if err != nil {
+	if err := r.group.Lead(func() error { return model.WriteCard(path, r.card(m, seed, results)) }); err != nil {
+		return err
+	}
+	if err := r.drift(ctx, pretrained, model, m, seed, dir); err != nil {
 		return err
 	}
 	if len(alphas) == 0 {
@@ -144,6 +136,19 @@ func (r *run) evaluate(ctx context.Context, evaluator *eval.Evaluator, m config.
 		}
 	}
 	return r.wise(ctx, evaluator, ends, pretrained, model, head, m, seed, dir, func(i int) { report(1+i, total) })
+}
+
+// drift measures how far a method moved the features of held-out pairs, where the config has some.
+func (r *run) drift(ctx context.Context, pretrained, model *clip.Model, m config.Method, seed int, dir string) error {
+	if r.data.drift == nil {
+		return nil
+	}
+	drift, err := eval.Drift(ctx, pretrained, model, r.data.drift, r.cfg.Eval.Drift.Samples, r.evalOptions())
+	if err != nil {
+		return err
+	}
+	drift.Method, drift.Seed = string(m), seed
+	return r.group.Lead(func() error { return drift.Save(filepath.Join(dir, "drift.json")) })
 }
 
 // wise measures the models between the pretrained and the finetuned one.
