@@ -2,45 +2,41 @@ package finetune
 
 import (
 	"errors"
-	"fmt"
-	"log/slog"
 	"strings"
 
+	"arf/dist"
 	"arf/torch"
-
-	"github.com/dustin/go-humanize"
 )
 
-// plan is what a step will take, in bytes of the engine.
+// plan is what a step will take of one process, in bytes of the engine; the
+// processes tell each other theirs.
 type plan struct {
-	held      int64 // already
-	fixed     int64 // that, gradients, and moments where there are none yet
-	perImage  int64 // activations that wait for the backward pass
-	perText   int64
-	images    int
-	texts     int
-	available int64 // with what is held; 0 = not known
+	Held     int64 // already
+	Fixed    int64 // that, gradients, and moments where there are none yet
+	PerImage int64 // activations that wait for the backward pass
+	PerText  int64
+	Images   int
+	Texts    int
+
+	// Of one of several processes: gradients on their way, held beside those of
+	// Fixed, and what its loss needs of all processes' features.
+	Sums, SumsInParts, Global int64
 }
 
-// need is the peak of a step that encodes so many images and texts at a time.
-func (p plan) need(images, texts int) int64 {
-	return p.fixed + int64(min(images, p.images))*p.perImage + int64(min(texts, p.texts))*p.perText
-}
-
-// microBatch is the largest power of two that leaves a tenth of what is
-// available; 0 if there is none.
-func (p plan) microBatch() int {
-	fits := 0
-	for n := 1; n < max(p.images, p.texts) && p.need(n, n) < p.available/10*9; n *= 2 {
-		fits = n
+// need is the peak of a step that encodes so many images and texts at a time; 0
+// is all at once.
+func (p plan) need(micro int) int64 {
+	images, texts, sums := p.Images, p.Texts, p.Sums
+	if micro > 0 {
+		images, texts, sums = min(images, micro), min(texts, micro), p.SumsInParts
 	}
-	return fits
+	return p.Fixed + sums + p.Global + int64(images)*p.PerImage + int64(texts)*p.PerText
 }
 
 // measure plans a step by the activations of a few of its images and texts: they
 // grow in proportion. resumed says that the optimiser has its moments.
 func (t *task) measure(b *Batch, resumed bool) plan {
-	p := plan{images: len(b.Samples) + len(b.Rows), texts: len(b.Tokens), held: torch.HeldBytes(t.o.Device)}
+	p := plan{Images: len(b.Samples) + len(b.Rows), Texts: len(b.Tokens), Held: torch.HeldBytes(t.o.Device)}
 	t.model.SetTraining(false) // statistics must not move
 	defer t.model.SetTraining(t.o.TrainBatchNorm)
 	slope := func(n int, encode func(from, to int) *torch.Tensor) int64 {
@@ -58,38 +54,41 @@ func (t *task) measure(b *Batch, resumed bool) plan {
 		}
 		return max(0, held(more)-held(few)) / int64(more-few)
 	}
-	p.perImage = slope(p.images, func(from, to int) *torch.Tensor { return t.images(b, from, to) })
-	if p.texts > 0 {
-		p.perText = slope(p.texts, func(from, to int) *torch.Tensor { return t.texts(b, from, to) })
+	if p.Images > 0 { // a process's share may have none
+		p.PerImage = slope(p.Images, func(from, to int) *torch.Tensor { return t.images(b, from, to) })
 	}
-	trained := int64(0)
+	if p.Texts > 0 {
+		p.PerText = slope(p.Texts, func(from, to int) *torch.Tensor { return t.texts(b, from, to) })
+	}
+	trained, largest := int64(0), int64(0)
 	for _, w := range t.model.Trainable() {
-		trained += 4 * int64(torch.Elements(w.Tensor.Shape()))
+		bytes := 4 * int64(torch.Elements(w.Tensor.Shape()))
+		trained, largest = trained+bytes, max(largest, bytes)
 	}
-	p.fixed = p.held + trained
+	p.Fixed = p.Held + trained
 	if !resumed {
-		p.fixed += 2 * trained
+		p.Fixed += 2 * trained
+	}
+	if t.o.Group.Size() > 1 {
+		// A bucket of gradients waits for its last; with micro-batches all do, since
+		// the sums of the step before are kept to be summed into.
+		p.Sums, p.SumsInParts = min(trained, max(largest, dist.BucketBytes)), trained
 	}
 	return p
 }
 
-// warn says what would fit where the step doesn't. It's an estimate, so that the
-// run goes on. A GPU says itself when its memory ends; a CPU's process is killed.
-func (p plan) warn(micro int) {
-	all := max(p.images, p.texts)
-	if micro == 0 {
-		micro = all
+// globalBytes is what the loss of a process needs of all processes' features, where
+// the one with most has so many rows (images, texts) and pairs of a term.
+func (t *task) globalBytes(rows, pairs int) int64 {
+	n := int64(t.o.Group.Size())
+	if n == 1 || t.head != nil {
+		return 0
 	}
-	need := p.need(micro, micro)
-	if p.available == 0 || need < p.available {
-		return
-	}
-	text := fmt.Sprintf("a step needs about %s of memory, and %s are free; the system may end the program", humanize.IBytes(uint64(need)), humanize.IBytes(uint64(p.available)))
-	if fits := p.microBatch(); fits > 0 {
-		slog.Warn(fmt.Sprintf("%s: with train.micro_batch=%d a step needs about %s", text, fits, humanize.IBytes(uint64(p.need(fits, fits)))))
-		return
-	}
-	slog.Warn(text + ": not even one image at a time fits; take a smaller model")
+	dim, all := int64(t.model.Config.EmbedDim), n*int64(pairs)
+	logits := int64(pairs) * all // of a direction: products, scaled ones, log-softmax
+	gathered := n * int64(rows) * dim
+	// Backward adds gradients of the features and of one term's logits.
+	return 4 * (4*gathered + int64(len(t.terms))*(2*all*dim+6*logits) + 2*logits)
 }
 
 // outOfMemory tells an allocation that failed, on a GPU or the CPU, from other

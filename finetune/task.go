@@ -7,7 +7,6 @@ import (
 	"log/slog"
 
 	"arf/clip"
-	"arf/internal/ram"
 	"arf/nn"
 	"arf/profile"
 	"arf/torch"
@@ -114,17 +113,15 @@ func (t *task) Step(int) (train.Loss, error) {
 		return train.Loss{}, err
 	}
 	t.last = b
+	if !t.planned && !t.o.Device.IsCUDA() {
+		if err := t.warnOfMemory(b); err != nil {
+			return train.Loss{}, err
+		}
+	}
+	t.planned = true
 	if t.o.Group != nil {
 		return t.share(b)
 	}
-	if !t.planned && !t.o.Device.IsCUDA() {
-		p := t.measure(b, t.resumed)
-		if free := ram.Available(); free > 0 {
-			p.available = free + p.held
-		}
-		p.warn(t.o.MicroBatch)
-	}
-	t.planned = true
 	return t.loss(b), nil
 }
 
