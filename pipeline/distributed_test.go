@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 			return Run(ctx, load(disttest.TB{}, args[0], append(small, args[1:]...)...), last, Options{Group: g})
 		}
 	}
-	disttest.Main(map[string]disttest.Worker{"run": until(""), "captions": until(Captions)})
+	disttest.Main(map[string]disttest.Worker{"run": until(""), "captions": until(Captions), "pairs": until(Pairs)})
 	os.Exit(m.Run())
 }
 
