@@ -73,14 +73,17 @@ the indexes (image.index, text.index) that they would.`,
 					o.Progress = func(done, total int) { show("embed", done, total) }
 				}
 				store, err := index.Embed(ctx, out, data, anchor.Encoder{Model: model, Precision: dtype}, o)
-				if err != nil || !g.Leads() {
+				if err != nil {
 					return err
 				}
-				printEmbedded(out, store.Manifest)
-				if !faiss {
-					return nil
-				}
-				return buildIndexes(ctx, store, quiet)
+				// However long the indexes take, the others wait.
+				return g.Lead(func() error {
+					printEmbedded(out, store.Manifest)
+					if !faiss {
+						return nil
+					}
+					return buildIndexes(ctx, store, quiet)
+				})
 			})
 		},
 	}
