@@ -85,7 +85,7 @@ func Run(ctx context.Context, model *clip.Model, tests []Test, o RunOptions) ([]
 		if tests[i].Captions == nil || out[i].Reused {
 			continue
 		}
-		if err := o.Group.Lead(func() error { return o.retrieve(ctx, model, &out[i], inputs[i]) }); err != nil {
+		if err := o.retrieve(ctx, model, &out[i], inputs[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -127,7 +127,7 @@ func (o RunOptions) retrieve(ctx context.Context, model *clip.Model, out *Outcom
 	}
 	r.Model, r.Pretrained, r.Inputs = o.ModelName, o.ModelHash, inputs
 	out.Captions = r
-	if o.Out == "" {
+	if o.Out == "" || !o.Group.Leads() {
 		return nil
 	}
 	return r.Save(o.file(out.Test))

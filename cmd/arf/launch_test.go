@@ -148,11 +148,19 @@ func TestLaunchedEmbedAndEval(t *testing.T) {
 	}
 	embed("one")
 	embed("two", "launch", "--nproc", "2", "--")
+	captions := func(out string, launch ...string) {
+		mustRun(t, dir, append(launch, "eval", "vit", "--data", "pool/{00000..00001}.tar", "--task", "retrieval", "--out", out, "--batch-size", "3", "--quiet")...)
+	}
 	eval("eval-one")
 	eval("eval-two", "launch", "--nproc", "2", "--")
+	captions("captions-one")
+	captions("captions-two", "launch", "--nproc", "2", "--")
 	compared := 0
-	for _, pattern := range []string{"one/*_emb/*.npy", "one/metadata/*.parquet", "one/features.json", "eval-one/*/*"} {
+	for _, pattern := range []string{"one/*_emb/*.npy", "one/metadata/*.parquet", "one/features.json", "eval-one/*", "captions-one/*"} {
 		found, _ := filepath.Glob(filepath.Join(dir, pattern))
+		if len(found) == 0 {
+			t.Errorf("there is no %s", pattern)
+		}
 		for _, path := range found {
 			other := strings.Replace(path, "one/", "two/", 1)
 			compared++
