@@ -93,6 +93,18 @@ func (m *Model) SetTraining(on bool) {
 	}
 }
 
+// SetCheckpoints has the towers' blocks keep only their inputs for the gradient;
+// nil ends that. The encoders' gradient then needs c.Backward after Backward.
+func (m *Model) SetCheckpoints(c *nn.Checkpoints) {
+	if m.ViT != nil {
+		m.ViT.checkpoints = c
+	}
+	if m.ResNet != nil {
+		m.ResNet.checkpoints = c
+	}
+	m.Text.checkpoints = c
+}
+
 // Pixels turns bytes [B, H, W, 3] in RGB, as imaging makes them, into the
 // towers' input [B, 3, H, W].
 func (m *Model) Pixels(rgb []uint8, batch int) *torch.Tensor {

@@ -24,6 +24,8 @@ type ModifiedResNet struct {
 	Layer4 []*Bottleneck `weight:"layer4"`
 
 	Pool *AttentionPool `weight:"attnpool"`
+
+	checkpoints *nn.Checkpoints
 }
 
 // Bottleneck is a residual block of 1×1, 3×3 and 1×1 convolutions; the last
@@ -46,7 +48,10 @@ type Downsample struct {
 	BN   *nn.BatchNorm2D `weight:"1"`
 }
 
-const expansion = 4
+const (
+	expansion       = 4
+	checkpointEvery = 3 // blocks
+)
 
 func newModifiedResNet(c VisionConfig, embedDim int) *ModifiedResNet {
 	w := c.Width
@@ -113,7 +118,16 @@ func (r *ModifiedResNet) Features(pixels *torch.Tensor) *torch.Tensor {
 	for _, block := range slices.Concat(r.Layer1, r.Layer2, r.Layer3, r.Layer4) {
 		steps = append(steps, block.Forward)
 	}
-	return nn.Chain(pixels, steps, func(f step, x *torch.Tensor) *torch.Tensor { return f(x) })
+	run := func(f step, x *torch.Tensor) *torch.Tensor { return f(x) }
+	if r.checkpoints != nil {
+		// A block's input is half of what it holds: kept are those of every few.
+		var segments []step
+		for part := range slices.Chunk(steps, checkpointEvery) {
+			segments = append(segments, func(x *torch.Tensor) *torch.Tensor { return nn.Chain(nil, x, part, run) })
+		}
+		steps = segments
+	}
+	return nn.Chain(r.checkpoints, pixels, steps, run)
 }
 
 // Forward maps pixels to features [B, embedDim].

@@ -16,6 +16,8 @@ type TextTransformer struct {
 	FinalNorm  *nn.LayerNorm   `weight:"final_layer_norm"`
 	Head       *nn.Linear      `weight:"head"` // SigLIP's; CLIP's is TextProjection
 	config     TextConfig
+
+	checkpoints *nn.Checkpoints
 }
 
 // TextEmbeddings adds token and position vectors.
@@ -113,7 +115,7 @@ func (t *TextTransformer) forward(ids [][]int32) *torch.Tensor {
 	if !t.config.NonCausal {
 		mask = nn.CausalMask(d, length)
 	}
-	x = nn.Chain(x, t.Blocks, func(b *nn.Block, x *torch.Tensor) *torch.Tensor { return b.Forward(x, mask) })
+	x = nn.Chain(t.checkpoints, x, t.Blocks, func(b *nn.Block, x *torch.Tensor) *torch.Tensor { return b.Forward(x, mask) })
 	rows := torch.Arange(d, len(ids))
 	x = t.FinalNorm.Forward(x.Index2(rows, torch.From(d, ends, len(ends))))
 	if t.Head != nil {

@@ -13,6 +13,8 @@ type VisionTransformer struct {
 	PostNorm   *nn.LayerNorm     `weight:"post_layernorm"`
 	Head       *MAPHead          `weight:"head"` // with MAPPooling only
 	config     VisionConfig
+
+	checkpoints *nn.Checkpoints
 }
 
 // VisionEmbeddings cuts the image into patches and adds the class token and positions.
@@ -59,7 +61,7 @@ func newBlock(width, hidden, heads int, activation nn.Activation, eps, layerScal
 // [B, patches, width] where there's no class token.
 func (v *VisionTransformer) Tokens(pixels *torch.Tensor) *torch.Tensor {
 	x := torch.Tidy(func() *torch.Tensor { return v.embed(pixels) })
-	return nn.Chain(x, v.Blocks, func(b *nn.Block, x *torch.Tensor) *torch.Tensor { return b.Forward(x, nil) })
+	return nn.Chain(v.checkpoints, x, v.Blocks, func(b *nn.Block, x *torch.Tensor) *torch.Tensor { return b.Forward(x, nil) })
 }
 
 // embed is Tokens before the first block.

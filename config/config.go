@@ -131,27 +131,30 @@ type LeakGuard struct {
 
 // Train is the optimisation. The defaults are FLYP's for ViT-B/16 on ImageNet (Goyal et al., CVPR 2023).
 type Train struct {
-	BatchSize       int       `yaml:"batch_size"`                    // finetune images a step; ARF adds as many retrieved pairs
-	MicroBatch      int       `yaml:"micro_batch" json:",omitempty"` // images and texts through the towers at a time, with the whole batch's gradient; 0 = all
-	Epochs          int       `yaml:"epochs"`                        // passes over the finetune set
-	LR              float64   `yaml:"lr"`                            // peak learning rate, reached after the warm-up, then cosine to 0
-	WarmupSteps     int       `yaml:"warmup_steps"`                  // linear warm-up
-	WeightDecay     float64   `yaml:"weight_decay"`                  // decoupled; not on biases, norms and the logit scale
-	Beta1           float64   `yaml:"beta1"`                         // AdamW
-	Beta2           float64   `yaml:"beta2"`                         // AdamW
-	Eps             float64   `yaml:"eps"`                           // AdamW
-	GradClip        float64   `yaml:"grad_clip"`                     // largest norm of the whole gradient; 0 = no clipping
-	LambdaTCA       float64   `yaml:"lambda_tca"`                    // weight of the caption term
-	LambdaITA       float64   `yaml:"lambda_ita"`                    // weight of the retrieved-pair term
-	Negatives       Negatives `yaml:"negatives"`                     // what to do with pairs of a batch that share class or text
-	Templates       List      `yaml:"templates"`                     // class prompts, {} = class name; one drawn per image and step
-	SecondPrompts   List      `yaml:"second_prompts"`                // of caption=class-prompt, in place of the captions; empty = templates
-	Augment         Augment   `yaml:"augment"`                       // of the training images
-	FreezeBatchNorm bool      `yaml:"freeze_batch_norm"`             // ModifiedResNet: keep the pretrained running statistics
-	TrainLogitScale bool      `yaml:"train_logit_scale"`             // also learn the temperature
-	CheckpointEvery int       `yaml:"checkpoint_every"`              // steps; 0 = at each epoch's end
-	KeepCheckpoints int       `yaml:"keep_checkpoints"`              // newest ones to keep for resuming
-	Workers         int       `yaml:"workers"`                       // image decoding in parallel; 0 = all cores
+	BatchSize  int `yaml:"batch_size"`                    // finetune images a step; ARF adds as many retrieved pairs
+	MicroBatch int `yaml:"micro_batch" json:",omitempty"` // images and texts through the towers at a time, with the whole batch's gradient; 0 = all
+	// ActivationCheckpointing keeps of each block of the towers only its input, and computes it again for the gradient.
+	ActivationCheckpointing bool `yaml:"activation_checkpointing" json:",omitempty"`
+
+	Epochs          int       `yaml:"epochs"`            // passes over the finetune set
+	LR              float64   `yaml:"lr"`                // peak learning rate, reached after the warm-up, then cosine to 0
+	WarmupSteps     int       `yaml:"warmup_steps"`      // linear warm-up
+	WeightDecay     float64   `yaml:"weight_decay"`      // decoupled; not on biases, norms and the logit scale
+	Beta1           float64   `yaml:"beta1"`             // AdamW
+	Beta2           float64   `yaml:"beta2"`             // AdamW
+	Eps             float64   `yaml:"eps"`               // AdamW
+	GradClip        float64   `yaml:"grad_clip"`         // largest norm of the whole gradient; 0 = no clipping
+	LambdaTCA       float64   `yaml:"lambda_tca"`        // weight of the caption term
+	LambdaITA       float64   `yaml:"lambda_ita"`        // weight of the retrieved-pair term
+	Negatives       Negatives `yaml:"negatives"`         // what to do with pairs of a batch that share class or text
+	Templates       List      `yaml:"templates"`         // class prompts, {} = class name; one drawn per image and step
+	SecondPrompts   List      `yaml:"second_prompts"`    // of caption=class-prompt, in place of the captions; empty = templates
+	Augment         Augment   `yaml:"augment"`           // of the training images
+	FreezeBatchNorm bool      `yaml:"freeze_batch_norm"` // ModifiedResNet: keep the pretrained running statistics
+	TrainLogitScale bool      `yaml:"train_logit_scale"` // also learn the temperature
+	CheckpointEvery int       `yaml:"checkpoint_every"`  // steps; 0 = at each epoch's end
+	KeepCheckpoints int       `yaml:"keep_checkpoints"`  // newest ones to keep for resuming
+	Workers         int       `yaml:"workers"`           // image decoding in parallel; 0 = all cores
 }
 
 // Augment is torchvision's RandomResizedCrop and horizontal flip.

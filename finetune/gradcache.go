@@ -53,9 +53,14 @@ func (t *task) inParts(n int, encode func(from, to int) *torch.Tensor) parts {
 		if gradient == nil {
 			return // no term compares them
 		}
-		each(func(f *torch.Tensor, from, to int) {
-			t.o.Profile.Phase("backward")
-			f.BackwardFrom(gradient.Narrow(0, from, to-from))
+		t.checkpointed(func() {
+			each(func(f *torch.Tensor, from, to int) {
+				t.o.Profile.Phase("backward")
+				f.BackwardFrom(gradient.Narrow(0, from, to-from))
+				if t.checkpoints != nil {
+					t.checkpoints.Backward()
+				}
+			})
 		})
 	}}
 }

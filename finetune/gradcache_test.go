@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"arf/clip"
+	"arf/nn"
 	"arf/torch"
 	"arf/train"
 )
@@ -51,6 +52,15 @@ func TestGradientInPartsIsTheWholeBatchs(t *testing.T) {
 				wantNear(t, loss, wantLoss, gradients, want)
 				if t.Failed() {
 					t.Fatalf("in parts of %d", part)
+				}
+			}
+			task.checkpoints = &nn.Checkpoints{Forward: func(layers func()) { layers() }}
+			for _, part := range []int{0, 5} {
+				task.o.MicroBatch = part
+				loss, gradients := gradientsOf(m, func() train.Loss { return task.loss(b) })
+				wantNear(t, loss, wantLoss, gradients, want)
+				if t.Failed() {
+					t.Fatalf("with activation checkpointing, in parts of %d", part)
 				}
 			}
 		})

@@ -26,7 +26,11 @@ type Options struct {
 	// MicroBatch is how many images, and different texts, go through the towers at
 	// a time, for batches whose activations don't fit into memory; 0 = all. The
 	// gradient stays the whole batch's, at the cost of a second forward pass.
-	MicroBatch   int
+	MicroBatch int
+	// ActivationCheckpointing keeps of each block of the towers only its input, and
+	// computes it a second time for the gradient.
+	ActivationCheckpointing bool
+
 	Epochs       int // 0 = 10
 	LR           float64
 	WarmupSteps  int     // linear warm-up, then cosine to 0; 0 = none

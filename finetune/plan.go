@@ -40,19 +40,20 @@ func (t *task) measure(b *Batch, resumed bool) plan {
 	t.model.SetTraining(false) // statistics must not move
 	defer t.model.SetTraining(t.o.TrainBatchNorm)
 	slope := func(n int, encode func(from, to int) *torch.Tensor) int64 {
-		held := func(n int) (bytes int64) {
-			torch.Scope(func() {
-				before := torch.HeldBytes(t.o.Device)
-				encode(0, n)
-				bytes = torch.HeldBytes(t.o.Device) - before
-			})
-			return bytes
-		}
 		few, more := min(n, 2), min(n, 6)
-		if more == few {
-			return held(n) / int64(max(n, 1))
+		was := make([]int64, 1)
+		if more > few {
+			was = t.held(func() { encode(0, few) })
+		} else {
+			few = 0
 		}
-		return max(0, held(more)-held(few)) / int64(more-few)
+		most := int64(0)
+		held := t.held(func() { encode(0, more) })
+		was = append(was, make([]int64, len(held)-len(was))...)
+		for i := range held[1:] { // the block that grows most
+			most = max(most, held[1+i]-was[1+i])
+		}
+		return (max(0, held[0]-was[0]) + most) / int64(max(more-few, 1))
 	}
 	if p.Images > 0 { // a process's share may have none
 		p.PerImage = slope(p.Images, func(from, to int) *torch.Tensor { return t.images(b, from, to) })
@@ -75,6 +76,21 @@ func (t *task) measure(b *Batch, resumed bool) plan {
 		p.Sums, p.SumsInParts = min(trained, max(largest, dist.BucketBytes)), trained
 	}
 	return p
+}
+
+// held is what a forward pass holds for the gradient and, with activation
+// checkpointing, what each block does in addition when its turn comes.
+func (t *task) held(encode func()) (bytes []int64) {
+	torch.Scope(func() {
+		before := torch.HeldBytes(t.o.Device)
+		since := func() int64 { return torch.HeldBytes(t.o.Device) - before }
+		t.checkpointed(encode)
+		bytes = append(bytes, since())
+		if t.checkpoints != nil {
+			t.checkpoints.Again(func() { bytes = append(bytes, since()-bytes[0]) })
+		}
+	})
+	return bytes
 }
 
 // globalBytes is what the loss of a process needs of all processes' features, where

@@ -26,12 +26,7 @@ func TestPlanOfAStep(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// What earlier tests left is collected first: freed in between, it would
-			// count as memory that the step doesn't take.
-			for range 4 {
-				runtime.GC()
-				time.Sleep(50 * time.Millisecond)
-			}
+			collect()
 			var p plan
 			held := int64(0)
 			gradientsOf(m, func() train.Loss {
@@ -58,6 +53,15 @@ func TestPlanOfAStep(t *testing.T) {
 }
 
 // wide is a ViT whose activations outweigh the rest.
+// collect frees what earlier tests left: freed in between, it would count as
+// memory that a step doesn't take.
+func collect() {
+	for range 4 {
+		runtime.GC()
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
 func wide(t testing.TB) *clip.Model {
 	t.Helper()
 	return build(t, 64, 128, clip.VisionConfig{ImageSize: 64, PatchSize: 8, Width: 128, Layers: 4, Heads: 4, MLPWidth: 512, Eps: 1e-5, Activation: "quick_gelu"})

@@ -24,6 +24,8 @@ type task struct {
 	terms []term
 	steps int
 
+	checkpoints *nn.Checkpoints // nil without activation checkpointing
+
 	resumed bool // a step was done before this process
 	planned bool // the first step's memory was estimated
 }
@@ -42,7 +44,13 @@ func newTask(model *clip.Model, data Data, o Options) (*task, error) {
 	if o.MicroBatch > 0 && o.TrainBatchNorm && model.ResNet != nil {
 		return nil, errors.New("micro_batch and batch normalisation that is trained don't go together: its statistics are of a whole batch; set train.micro_batch to 0 or train.freeze_batch_norm to true")
 	}
+	if o.ActivationCheckpointing && o.TrainBatchNorm && model.ResNet != nil {
+		return nil, errors.New("activation_checkpointing and batch normalisation that is trained don't go together: its statistics would move twice a step; set train.activation_checkpointing to false or train.freeze_batch_norm to true")
+	}
 	t := &task{o: o, model: model}
+	if o.ActivationCheckpointing {
+		t.checkpoints = &nn.Checkpoints{Forward: func(layers func()) { torch.Autocast(o.Device, o.Precision, layers) }}
+	}
 	var needs Needs
 	for _, name := range Objectives(o.Method) {
 		weight := o.weight(name)
@@ -152,13 +160,32 @@ func (t *task) encode(b *Batch) (f *Features, backward func(train.Loss) train.Lo
 		return t.cached(b)
 	}
 	var images, texts *torch.Tensor
-	if n := len(b.Samples) + len(b.Rows); n > 0 {
-		images = t.images(b, 0, n)
+	t.checkpointed(func() {
+		if n := len(b.Samples) + len(b.Rows); n > 0 {
+			images = t.images(b, 0, n)
+		}
+		if len(b.Tokens) > 0 {
+			texts = t.texts(b, 0, len(b.Tokens))
+		}
+	})
+	return t.features(b, images, texts), func(l train.Loss) train.Loss {
+		if t.checkpoints != nil {
+			l.Backward = func() {
+				l.Total.Backward()
+				t.checkpoints.Backward()
+			}
+		}
+		return l
 	}
-	if len(b.Tokens) > 0 {
-		texts = t.texts(b, 0, len(b.Tokens))
+}
+
+// checkpointed runs encode with activation checkpointing, where that's wanted.
+func (t *task) checkpointed(encode func()) {
+	if t.checkpoints != nil {
+		t.model.SetCheckpoints(t.checkpoints)
+		defer t.model.SetCheckpoints(nil)
 	}
-	return t.features(b, images, texts), func(l train.Loss) train.Loss { return l }
+	encode()
 }
 
 // images encodes some of the batch's images, the finetune ones and behind them

@@ -38,7 +38,7 @@ func TestChain(t *testing.T) {
 		}
 		forward := func(b *Block, x *torch.Tensor) *torch.Tensor { return b.Forward(x, mask) }
 		before := torch.Live()
-		chained := Chain(x, blocks, forward)
+		chained := Chain(nil, x, blocks, forward)
 		if n := torch.Live() - before; n != 1 {
 			t.Errorf("%d handles are left, want that of the output", n)
 		}
@@ -53,7 +53,7 @@ func TestChain(t *testing.T) {
 		}
 		// A layer that gives back its input.
 		same := func(_ int, x *torch.Tensor) *torch.Tensor { return x }
-		if Chain(x, []int{1, 2, 3}, same) != x || len(torch.To[float32](x)) != 80 {
+		if Chain(nil, x, []int{1, 2, 3}, same) != x || len(torch.To[float32](x)) != 80 {
 			t.Error("the identity doesn't give its input")
 		}
 	})

@@ -32,7 +32,7 @@ func (r *run) of(kind string, m config.Method, seed int) string {
 func (r *run) finetuneHash(m config.Method, seed int) (string, error) {
 	t := r.cfg.Train
 	t.Workers, t.CheckpointEvery, t.KeepCheckpoints, t.Templates = 0, 0, 0, config.List{Items: r.data.templates}
-	t.MicroBatch = 0 // rounds otherwise, no more
+	t.MicroBatch, t.ActivationCheckpointing = 0, false // round otherwise, no more
 	t.SecondPrompts = config.List{}
 	if m == config.MethodSecondPrompt {
 		t.SecondPrompts.Items = r.data.second
@@ -192,7 +192,7 @@ func (r *run) training(ctx context.Context, m config.Method, seed int) (model *c
 	t := r.cfg.Train
 	o = finetune.Options{
 		Method: m, LambdaTCA: t.LambdaTCA, LambdaITA: t.LambdaITA, Negatives: finetune.Negatives(t.Negatives),
-		BatchSize: t.BatchSize, MicroBatch: t.MicroBatch, Epochs: m.Epochs(t.Epochs), LR: t.LR, WarmupSteps: t.WarmupSteps, WeightDecay: t.WeightDecay,
+		BatchSize: t.BatchSize, MicroBatch: t.MicroBatch, ActivationCheckpointing: t.ActivationCheckpointing, Epochs: m.Epochs(t.Epochs), LR: t.LR, WarmupSteps: t.WarmupSteps, WeightDecay: t.WeightDecay,
 		Beta1: t.Beta1, Beta2: t.Beta2, Eps: t.Eps, GradClip: t.GradClip,
 		Augment: imaging.Augment{ScaleMin: t.Augment.ScaleMin, ScaleMax: t.Augment.ScaleMax, Flip: t.Augment.Flip},
 		// Broken images have no anchors, and the gates may leave an image none:

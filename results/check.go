@@ -63,7 +63,7 @@ func repeated(a, b *report.Run) (seed int, ok bool) {
 // model, the others change no number.
 var freeSettings = []string{
 	"anchors.captions.captioner", "anchors.captions.batch_size", "anchors.pairs.batch_size",
-	"train.workers", "train.micro_batch", "train.checkpoint_every", "train.keep_checkpoints",
+	"train.workers", "train.micro_batch", "train.activation_checkpointing", "train.checkpoint_every", "train.keep_checkpoints",
 }
 
 // checkSettings compares what the numbers depend on.
