@@ -34,7 +34,7 @@ func checkFooter(r io.ReaderAt, size int64) error {
 	if _, err := r.ReadAt(footer, size-8-n); err != nil {
 		return err
 	}
-	w := walker{rest: footer}
+	w := walker{rest: footer, footer: true}
 	return w.structure(0)
 }
 
@@ -56,7 +56,12 @@ const (
 )
 
 // walker skips values and checks that announced lengths can be true.
-type walker struct{ rest []byte }
+type walker struct {
+	rest   []byte
+	footer bool // it's of a file's metadata
+
+	columns, groups uint64 // of the schema and of rows
+}
 
 func (w *walker) skip(n uint64) error {
 	if n > uint64(len(w.rest)) {
@@ -88,6 +93,7 @@ func (w *walker) structure(depth int) error {
 	if depth > 32 {
 		return errFooter
 	}
+	field := int16(0)
 	for {
 		head, err := w.byte()
 		if err != nil {
@@ -96,22 +102,25 @@ func (w *walker) structure(depth int) error {
 		if head == thriftStop {
 			return nil
 		}
-		if head>>4 == 0 { // the field's number follows
-			if _, err := w.varint(); err != nil {
+		field += int16(head >> 4)
+		if head>>4 == 0 { // the field's number follows, in zigzag
+			number, err := w.varint()
+			if err != nil {
 				return err
 			}
+			field = int16(int64(number>>1) ^ -int64(number&1))
 		}
 		kind := head & 15
 		if kind == thriftTrue || kind == thriftFalse {
 			continue
 		}
-		if err := w.value(kind, depth); err != nil {
+		if err := w.value(kind, depth, field); err != nil {
 			return err
 		}
 	}
 }
 
-func (w *walker) value(kind byte, depth int) error {
+func (w *walker) value(kind byte, depth int, field int16) error {
 	switch kind {
 	case thriftTrue, thriftFalse, thriftI8:
 		return w.skip(1)
@@ -129,12 +138,12 @@ func (w *walker) value(kind byte, depth int) error {
 	case thriftStruct:
 		return w.structure(depth + 1)
 	case thriftList, thriftSet:
-		return w.list(depth + 1)
+		return w.list(depth+1, field)
 	}
 	return errFooter // Parquet's metadata has no maps
 }
 
-func (w *walker) list(depth int) error {
+func (w *walker) list(depth int, field int16) error {
 	head, err := w.byte()
 	if err != nil {
 		return err
@@ -149,14 +158,48 @@ func (w *walker) list(depth int) error {
 	least := uint64(1)
 	if kind == thriftStruct {
 		least = 3 // ColumnOrder's; other structures are longer
+		if w.footer {
+			if least, err = w.metadata(n, depth, field); err != nil {
+				return err
+			}
+		}
 	}
 	if depth > 32 || n > uint64(len(w.rest))/least {
 		return errFooter
 	}
 	for range n {
-		if err := w.value(kind, depth); err != nil {
+		if err := w.value(kind, depth, 0); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// metadata gives the least length of a list's structures, which take up to 560
+// bytes in memory each, and bounds what the library multiplies.
+func (w *walker) metadata(n uint64, depth int, field int16) (least uint64, err error) {
+	const (
+		schema, groups = 2, 4 // fields of FileMetaData
+		columns        = 1    // of RowGroup
+		maxChunks      = 32 << 20
+	)
+	switch {
+	case depth == 1 && field == schema:
+		w.columns += n
+		least = 6
+	case depth == 1 && field == groups:
+		w.groups += n
+		least = 8
+	case depth == 3 && field == columns:
+		least = 20
+	default:
+		least = 3
+	}
+	if w.columns > maxColumns {
+		return 0, fmt.Errorf("it has %d columns, more than the %d that are read; write it with fewer", w.columns, maxColumns)
+	}
+	if w.columns*w.groups > maxChunks {
+		return 0, fmt.Errorf("it has %d columns in %d row groups, more than are read; write it with larger row groups", w.columns, w.groups)
+	}
+	return least, nil
 }

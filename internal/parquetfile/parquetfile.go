@@ -68,12 +68,16 @@ func Read[T any](path string, columns ...string) (rows []T, err error) {
 		if len(missing) > 0 {
 			return fmt.Errorf("no column %s", strings.Join(missing, ", "))
 		}
-		r := parquet.NewGenericReader[T](f)
+		meter := NewMeter(f)
+		r := parquet.NewGenericRowGroupReader[T](meter.groups(f))
 		defer r.Close()
 		// In pieces, since the number of rows is only what the file says.
 		const piece = 8192
 		for want := int(f.NumRows()); len(rows) < want; {
 			n := len(rows)
+			if err := meter.Add(int64(min(piece, want-n)) * int64(reflect.TypeFor[T]().Size())); err != nil {
+				return err
+			}
 			rows = append(rows, make([]T, min(piece, want-n))...)
 			m, err := r.Read(rows[n:])
 			if rows = rows[:n+m]; len(rows) < want && (err != nil || m == 0) {
@@ -114,16 +118,20 @@ func Open(path string, do func(*parquet.File) error) error {
 }
 
 // OpenAt reads the metadata of a file, whose lengths are checked before memory
-// is taken for them. Page indexes are left for when they're asked for. r must
-// stay open while the file is read.
+// is taken for them, as are those of its pages when they're read. Page indexes
+// are left for when they're asked for. r must stay open while the file is read.
 func OpenAt(r io.ReaderAt, size int64) (f *parquet.File, err error) {
 	if err := checkFooter(r, size); err != nil {
 		return nil, err
 	}
 	err = Guard(func() error {
-		f, err = parquet.OpenFile(r, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+		c := &checked{r: r, size: size}
+		f, err = parquet.OpenFile(c, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 		if err == nil {
 			err = checkColumns(f, size)
+		}
+		if err == nil {
+			err = c.learn(f)
 		}
 		return err
 	})

@@ -1,0 +1,178 @@
+package parquetfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sort"
+	"strings"
+	"sync"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/format"
+)
+
+// checked is a file of which the library sees a page only after its sizes, runs
+// and lengths were found to be true and within bounds: the library takes memory
+// for what they say. A page is checked once, when it is first read.
+type checked struct {
+	r    io.ReaderAt
+	size int64
+
+	open    bool // the metadata are read; only pages and their indexes may be from here on
+	chunks  []*chunk
+	indexes map[int64]int64 // lengths by offset
+}
+
+// chunk is a column's pages in a row group. The library comes to pages by those
+// before them, or by an index, whose entries must be where pages start.
+type chunk struct {
+	start, end int64
+	column     *parquet.Column
+
+	mu     sync.Mutex
+	pages  []page
+	walked int64 // the end of the pages that are known
+}
+
+type page struct {
+	start, end int64
+	checked    bool
+}
+
+// learn takes the chunks from the metadata, and changes these so that the
+// library starts each at its first page.
+func (c *checked) learn(f *parquet.File) error {
+	leaves := leavesOf(f.Root(), nil)
+	c.indexes = map[int64]int64{}
+	for g := range f.Metadata().RowGroups {
+		columns := f.Metadata().RowGroups[g].Columns
+		for i := range columns {
+			m := &columns[i].MetaData
+			start := m.DataPageOffset
+			if d := m.DictionaryPageOffset; d != 0 {
+				start = min(start, d)
+			}
+			m.DataPageOffset, m.DictionaryPageOffset = start, 0
+			if n := m.TotalCompressedSize; n > 0 && i < len(leaves) {
+				if start > c.size-n {
+					return errFooter
+				}
+				c.chunks = append(c.chunks, &chunk{start: start, end: start + n, walked: start, column: leaves[i]})
+			}
+			if columns[i].OffsetIndexOffset != 0 {
+				c.indexes[columns[i].OffsetIndexOffset] = int64(columns[i].OffsetIndexLength)
+			}
+		}
+	}
+	slices.SortFunc(c.chunks, func(a, b *chunk) int { return int(min(max(a.start-b.start, -1), 1)) })
+	for i := 1; i < len(c.chunks); i++ {
+		if c.chunks[i].start < c.chunks[i-1].end {
+			return errors.New("broken Parquet: two columns share bytes")
+		}
+	}
+	c.open = true
+	return nil
+}
+
+func leavesOf(c *parquet.Column, leaves []*parquet.Column) []*parquet.Column {
+	if c.Leaf() {
+		return append(leaves, c)
+	}
+	for _, child := range c.Columns() {
+		leaves = leavesOf(child, leaves)
+	}
+	return leaves
+}
+
+// ReadAt reads at most to the end of a page, so that the next isn't checked
+// before it's needed.
+func (c *checked) ReadAt(p []byte, offset int64) (int, error) {
+	if !c.open {
+		return c.r.ReadAt(p, offset)
+	}
+	if n, ok := c.indexes[offset]; ok && n == int64(len(p)) {
+		return c.readIndex(p, offset)
+	}
+	k := c.chunkAt(offset)
+	if k == nil {
+		return 0, fmt.Errorf("broken Parquet: no page at byte %d", offset)
+	}
+	end, err := k.check(c.r, offset)
+	if err != nil {
+		return 0, fmt.Errorf("column %q: %w", strings.Join(k.column.Path(), "."), err)
+	}
+	return c.r.ReadAt(p[:min(int64(len(p)), end-offset)], offset)
+}
+
+func (c *checked) chunkAt(offset int64) *chunk {
+	i := sort.Search(len(c.chunks), func(i int) bool { return c.chunks[i].end > offset })
+	if i == len(c.chunks) || offset < c.chunks[i].start {
+		return nil
+	}
+	return c.chunks[i]
+}
+
+// check gives the end of the page that the offset is in, once that is checked.
+func (k *chunk) check(r io.ReaderAt, offset int64) (end int64, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	i, err := k.pageAt(r, offset)
+	if err != nil {
+		return 0, err
+	}
+	if p := &k.pages[i]; !p.checked {
+		if err := k.checkPage(r, *p); err != nil {
+			return 0, fmt.Errorf("page at byte %d: %w", p.start, err)
+		}
+		p.checked = true
+	}
+	return k.pages[i].end, nil
+}
+
+// pageAt walks the headers of pages up to the one that the offset is in.
+func (k *chunk) pageAt(r io.ReaderAt, offset int64) (int, error) {
+	for k.walked <= offset {
+		_, n, err := readHeader(r, k.walked, k.end)
+		if err != nil {
+			return 0, fmt.Errorf("page at byte %d: %w", k.walked, err)
+		}
+		k.pages = append(k.pages, page{start: k.walked, end: k.walked + n})
+		k.walked += n
+	}
+	return sort.Search(len(k.pages), func(i int) bool { return k.pages[i].end > offset }), nil
+}
+
+// readIndex reads an index of pages, whose lists must be as long as they say,
+// and whose pages must be pages.
+func (c *checked) readIndex(p []byte, offset int64) (int, error) {
+	n, err := c.r.ReadAt(p, offset)
+	if n < len(p) {
+		return n, err
+	}
+	w := walker{rest: p}
+	if err := w.structure(0); err != nil {
+		return 0, err
+	}
+	var index format.OffsetIndex
+	if _, err := decodeThrift(p, &index); err != nil {
+		return 0, err
+	}
+	for _, at := range index.PageLocations {
+		k := c.chunkAt(at.Offset)
+		if k == nil {
+			return 0, fmt.Errorf("broken Parquet: no page at byte %d", at.Offset)
+		}
+		k.mu.Lock()
+		i, err := k.pageAt(c.r, at.Offset)
+		if err == nil && k.pages[i].start != at.Offset {
+			err = fmt.Errorf("broken Parquet: the index says that a page starts at byte %d, which is inside another", at.Offset)
+		}
+		k.mu.Unlock()
+		if err != nil {
+			return 0, err
+		}
+	}
+	return n, nil
+}
