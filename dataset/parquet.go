@@ -40,6 +40,10 @@ type parquetFile struct {
 	column parquetColumns
 }
 
+// maxRowsPerByte bounds the samples that a file may say it has, since lists of
+// their numbers are made before they are read. Nulls take next to no room.
+const maxRowsPerByte = 64
+
 func openParquet(source Source) (Dataset, error) {
 	paths, err := parquetPaths(source)
 	if err != nil {
@@ -182,6 +186,9 @@ func openParquetFile(path, name string, source Source, keep bool) (*parquetFile,
 	}
 	if int64(rows) != f.file.NumRows() {
 		return nil, fmt.Errorf("broken Parquet: %d rows in groups, %d altogether", rows, f.file.NumRows())
+	}
+	if int64(rows) > maxRowsPerByte*info.Size() {
+		return nil, fmt.Errorf("broken Parquet: it says that it has %d rows, in %d bytes", rows, info.Size())
 	}
 	f.column, f.names, err = findParquetColumns(f.file, source)
 	return f, err

@@ -15,8 +15,6 @@ import (
 	"testing"
 
 	"arf/internal/parquetfile"
-
-	"github.com/parquet-go/parquet-go"
 )
 
 const parquetDir = "testdata/parquet"
@@ -400,38 +398,4 @@ func FuzzHFFeatures(f *testing.F) {
 			}
 		}
 	})
-}
-
-// BenchmarkParquet reads samples in random order from row groups of 100 images
-// of 50 kB, more than are kept.
-func BenchmarkParquet(b *testing.B) {
-	type row struct {
-		Image []byte `parquet:"image"`
-		Label int64  `parquet:"label"`
-	}
-	path := filepath.Join(b.TempDir(), "x.parquet")
-	file, err := os.Create(path)
-	if err != nil {
-		b.Fatal(err)
-	}
-	w := parquet.NewGenericWriter[row](file, parquet.MaxRowsPerRowGroup(100))
-	image := bytes.Repeat([]byte("0123456789"), 5000)
-	for i := range 2000 {
-		if _, err := w.Write([]row{{image, int64(i)}}); err != nil {
-			b.Fatal(err)
-		}
-	}
-	if err := errors.Join(w.Close(), file.Close()); err != nil {
-		b.Fatal(err)
-	}
-	d := open(b, Source{Path: path}).(*parquetSet)
-	d.blocks = newBlockCache(20 << 20)
-	b.SetBytes(int64(len(image)))
-	i := 0
-	for b.Loop() {
-		i = (i + 1237) % 2000
-		if _, err := d.Sample(i); err != nil {
-			b.Fatal(err)
-		}
-	}
 }

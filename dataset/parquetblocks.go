@@ -19,8 +19,10 @@ import (
 const (
 	// blockBytes bounds what a Parquet source keeps of what it read.
 	blockBytes = 256 << 20
-	// maxFacts bounds the texts and numbers of one row group.
+	// maxFacts bounds the texts and numbers of one row group, with rowBytes for
+	// each row.
 	maxFacts = 1 << 30
+	rowBytes = 120
 )
 
 // noLabel is Hugging Face's label of unlabelled samples.
@@ -146,13 +148,13 @@ func (d *parquetSet) facts(f *parquetFile, group int) (*factsBlock, error) {
 func (f *parquetFile) readFacts(group int) (*factsBlock, int64, error) {
 	n := f.rowsOf(group)
 	var size int64
+	var rows []parquetRow // grows with what is read, since n is only what the file says
 	add := func(b int) error {
-		if size += int64(b) + 16; size > maxFacts {
-			return fmt.Errorf("row group %d has texts of more than %d bytes; write it with smaller row groups", group, maxFacts)
+		if size += int64(b) + 16; size+int64(len(rows))*rowBytes > maxFacts {
+			return fmt.Errorf("row group %d has rows and texts of more than %d bytes; write it with smaller row groups", group, maxFacts)
 		}
 		return nil
 	}
-	var rows []parquetRow // grows with what is read, since n is only what the file says
 	at := func(row int) *parquetRow {
 		for len(rows) <= row {
 			rows = append(rows, parquetRow{label: noLabel})
@@ -232,7 +234,7 @@ func (f *parquetFile) readFacts(group int) (*factsBlock, int64, error) {
 	if len(rows) != n {
 		return nil, 0, errShape
 	}
-	return &factsBlock{rows}, size + int64(n)*120, nil
+	return &factsBlock{rows}, size + int64(n)*rowBytes, nil
 }
 
 func integer(v parquet.Value) int64 {

@@ -45,6 +45,8 @@ func appendColumn(out []string, f *parquet.File, name string) ([]string, error) 
 	}
 	pages := column.Pages()
 	defer pages.Close()
+	meter := parquetfile.NewMeter(f)
+	values := make([]parquet.Value, 1024)
 	for {
 		page, err := pages.ReadPage()
 		if errors.Is(err, io.EOF) {
@@ -53,18 +55,26 @@ func appendColumn(out []string, f *parquet.File, name string) ([]string, error) 
 		if err != nil {
 			return nil, err
 		}
-		values := make([]parquet.Value, page.NumValues())
-		n, err := page.Values().ReadValues(values)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return nil, err
-		}
-		for _, v := range values[:n] {
-			if v.IsNull() {
-				out = append(out, "")
-			} else {
-				out = append(out, v.String())
+		for in := page.Values(); err == nil; {
+			var n int
+			n, err = in.ReadValues(values)
+			if n == 0 && err == nil {
+				err = io.ErrNoProgress
+			}
+			for _, v := range values[:n] {
+				text := ""
+				if !v.IsNull() {
+					text = v.String()
+				}
+				if e := meter.Add(int64(len(text)) + 16); e != nil {
+					return nil, e
+				}
+				out = append(out, text)
 			}
 		}
 		parquet.Release(page)
+		if !errors.Is(err, io.EOF) {
+			return nil, err
+		}
 	}
 }
