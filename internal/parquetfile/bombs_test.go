@@ -65,23 +65,29 @@ type rawColumn struct {
 	codec    format.CompressionCodec
 	rows     int64
 	pages    []rawPage
+	raw      []byte              // more pages, as they stand in the file
 	index    *format.OffsetIndex // offsets from the first page
 }
 
-func (c rawColumn) file(t testing.TB) []byte {
+func marshal(t testing.TB, v any) []byte {
 	t.Helper()
 	var protocol thrift.CompactProtocol
-	marshal := func(v any) []byte {
-		b, err := thrift.Marshal(&protocol, v)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
+	b, err := thrift.Marshal(&protocol, v)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return b
+}
+
+func (p rawPage) bytes(t testing.TB) []byte { return append(marshal(t, &p.header), p.body...) }
+
+func (c rawColumn) file(t testing.TB) []byte {
+	t.Helper()
 	file := []byte("PAR1")
 	for _, p := range c.pages {
-		file = slices.Concat(file, marshal(&p.header), p.body)
+		file = append(file, p.bytes(t)...)
 	}
+	file = append(file, c.raw...)
 	chunk := format.ColumnChunk{MetaData: format.ColumnMetaData{
 		Type: c.kind, Encoding: []format.Encoding{format.Plain}, PathInSchema: []string{"name"}, Codec: c.codec,
 		NumValues: c.rows, TotalUncompressedSize: int64(len(file) - 4), TotalCompressedSize: int64(len(file) - 4), DataPageOffset: 4,
@@ -90,7 +96,7 @@ func (c rawColumn) file(t testing.TB) []byte {
 		for i := range c.index.PageLocations {
 			c.index.PageLocations[i].Offset += 4
 		}
-		index := marshal(c.index)
+		index := marshal(t, c.index)
 		chunk.OffsetIndexOffset, chunk.OffsetIndexLength = int64(len(file)), int32(len(index))
 		file = append(file, index...)
 	}
@@ -106,7 +112,7 @@ func (c rawColumn) file(t testing.TB) []byte {
 	if c.length > 0 {
 		leaf.TypeLength = thrift.New(c.length)
 	}
-	footer := marshal(&format.FileMetaData{
+	footer := marshal(t, &format.FileMetaData{
 		Version: 1, NumRows: c.rows,
 		Schema:    []format.SchemaElement{{Name: "root", NumChildren: thrift.New(int32(1))}, leaf},
 		RowGroups: []format.RowGroup{{Columns: []format.ColumnChunk{chunk}, NumRows: c.rows, TotalByteSize: chunk.MetaData.TotalCompressedSize}},
@@ -210,8 +216,6 @@ func readAll(path string) (values int, err error) {
 
 // allocated gives what do takes from the heap altogether, given back or not.
 func allocated(do func()) uint64 {
-	runtime.GC() // twice empties pools, too
-	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	do()
@@ -329,6 +333,8 @@ func TestLargestPage(t *testing.T) {
 	} {
 		path := c.write(t)
 		values, err := 0, error(nil)
+		runtime.GC() // twice empties pools, too
+		runtime.GC()
 		took := allocated(func() { values, err = readAll(path) })
 		if err != nil || values != int(c.rows) {
 			t.Errorf("%s: %d values of %d, %v", name, values, c.rows, err)
