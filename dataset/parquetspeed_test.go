@@ -27,7 +27,8 @@ func speedFile(b *testing.B, codec compress.Codec) string {
 	if err != nil {
 		b.Fatal(err)
 	}
-	w := parquet.NewGenericWriter[row](file, parquet.MaxRowsPerRowGroup(100), parquet.Compression(codec))
+	w := parquet.NewGenericWriter[row](file, parquet.MaxRowsPerRowGroup(100), parquet.Compression(codec),
+		parquet.DataPageStatistics(false)) // Arrow keeps them short
 	random := rand.NewChaCha8([32]byte{1})
 	for i := range speedRows {
 		image, text := make([]byte, speedBytes), "a photo of a cat, one of many"

@@ -37,8 +37,8 @@ type chunk struct {
 }
 
 type page struct {
-	start, end int64
-	checked    bool
+	start, body, end int64
+	header           *format.PageHeader // until it's checked
 }
 
 // learn takes the chunks from the metadata, and changes these so that the
@@ -122,11 +122,11 @@ func (k *chunk) check(r io.ReaderAt, offset int64) (end int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if p := &k.pages[i]; !p.checked {
-		if err := k.checkPage(r, *p); err != nil {
+	if p := &k.pages[i]; p.header != nil {
+		if err := p.check(k, r); err != nil {
 			return 0, fmt.Errorf("page at byte %d: %w", p.start, err)
 		}
-		p.checked = true
+		p.header = nil
 	}
 	return k.pages[i].end, nil
 }
@@ -134,12 +134,12 @@ func (k *chunk) check(r io.ReaderAt, offset int64) (end int64, err error) {
 // pageAt walks the headers of pages up to the one that the offset is in.
 func (k *chunk) pageAt(r io.ReaderAt, offset int64) (int, error) {
 	for k.walked <= offset {
-		_, n, err := readHeader(r, k.walked, k.end)
+		h, body, err := readHeader(r, k.walked, k.end)
 		if err != nil {
 			return 0, fmt.Errorf("page at byte %d: %w", k.walked, err)
 		}
-		k.pages = append(k.pages, page{start: k.walked, end: k.walked + n})
-		k.walked += n
+		p := page{k.walked, body, body + int64(h.CompressedPageSize), h}
+		k.pages, k.walked = append(k.pages, p), p.end
 	}
 	return sort.Search(len(k.pages), func(i int) bool { return k.pages[i].end > offset }), nil
 }

@@ -38,50 +38,50 @@ func decodeThrift(data []byte, v any) (int, error) {
 	return len(data) - r.Len(), err
 }
 
-// readHeader reads the header of the page at start, and gives the length of both.
-func readHeader(r io.ReaderAt, start, end int64) (h format.PageHeader, n int64, err error) {
-	for size := int64(256); ; size *= 16 {
-		data := make([]byte, min(size, end-start, maxPageHeader))
-		if _, err := r.ReadAt(data, start); err != nil && !errors.Is(err, io.EOF) {
-			return h, 0, err
+// readHeader reads the header of the page at start, and gives where its body is.
+func readHeader(r io.ReaderAt, start, end int64) (h *format.PageHeader, body int64, err error) {
+	room := rooms.Get().(*[]byte)
+	defer giveRoom(room)
+	for size := int64(4 << 10); ; size *= 16 {
+		n := int(min(size, end-start, maxPageHeader))
+		*room = slices.Grow((*room)[:0], n)[:n]
+		if n, err := r.ReadAt(*room, start); n < len(*room) {
+			return nil, 0, err
 		}
-		w := walker{rest: data}
+		w := walker{rest: *room}
 		if err := w.structure(0); err != nil {
-			if int64(len(data)) == size {
+			if int64(n) == size {
 				continue // it may be longer
 			}
-			return h, 0, errors.New("broken Parquet: no header of a page")
+			return nil, 0, errors.New("broken Parquet: no header of a page")
 		}
-		took, err := decodeThrift(data, &h)
-		if err == nil && took != len(data)-len(w.rest) {
+		h = new(format.PageHeader)
+		took, err := decodeThrift(*room, h)
+		if err == nil && took != n-len(w.rest) {
 			err = errPage
 		}
 		if err != nil {
-			return h, 0, err
+			return nil, 0, err
 		}
-		n = int64(took) + int64(h.CompressedPageSize)
-		if h.CompressedPageSize < 0 || h.UncompressedPageSize < 0 || n > end-start {
-			return h, 0, fmt.Errorf("broken Parquet: a page of %d bytes where there are %d", h.CompressedPageSize, end-start-int64(took))
+		h.DataPageHeader.V.Statistics = format.Statistics{} // may be long, as images are
+		h.DataPageHeaderV2.V.Statistics = format.Statistics{}
+		body = start + int64(took)
+		if h.CompressedPageSize < 0 || h.UncompressedPageSize < 0 || int64(h.CompressedPageSize) > end-body {
+			return nil, 0, fmt.Errorf("broken Parquet: a page of %d bytes where there are %d", h.CompressedPageSize, end-body)
 		}
 		if limit := pageLimit(int64(h.CompressedPageSize)); int64(h.UncompressedPageSize) > limit {
-			return h, 0, tooMuch("its header says that %d bytes unpack to %d, more than the %d that are read", h.CompressedPageSize, h.UncompressedPageSize, limit)
+			return nil, 0, tooMuch("its header says that %d bytes unpack to %d, more than the %d that are read", h.CompressedPageSize, h.UncompressedPageSize, limit)
 		}
-		return h, n, nil
+		return h, body, nil
 	}
 }
 
-// checkPage refuses a page that the library would need unbounded memory for.
-func (k *chunk) checkPage(r io.ReaderAt, p page) error {
-	h, n, err := readHeader(r, p.start, p.end)
-	if err != nil {
-		return err
-	}
+// check refuses a page that the library would need unbounded memory for.
+func (p *page) check(k *chunk, r io.ReaderAt) error {
+	h := p.header
 	body := &pageBody{
-		k: k, r: r, at: p.end - int64(h.CompressedPageSize), packed: int(h.CompressedPageSize), size: int(h.UncompressedPageSize),
+		k: k, r: r, at: p.body, packed: int(h.CompressedPageSize), size: int(h.UncompressedPageSize),
 		codec: k.column.Compression().CompressionCodec(),
-	}
-	if n != p.end-p.start {
-		return errPage
 	}
 	defer body.close()
 	switch h.Type {
@@ -112,15 +112,20 @@ func (b *pageBody) close() {
 	}
 }
 
-// read reads bytes of the page as they stand in the file.
-func (b *pageBody) read(from, to int) ([]byte, error) {
+func (b *pageBody) room(size int) []byte {
 	room := rooms.Get().(*[]byte)
 	b.rooms = append(b.rooms, room)
-	*room = slices.Grow((*room)[:0], to-from)[:to-from]
-	if n, err := b.r.ReadAt(*room, b.at+int64(from)); n < to-from {
+	*room = slices.Grow((*room)[:0], size)[:size]
+	return *room
+}
+
+// read reads bytes of the page as they stand in the file.
+func (b *pageBody) read(from, to int) ([]byte, error) {
+	room := b.room(to - from)
+	if n, err := b.r.ReadAt(room, b.at+int64(from)); n < to-from {
 		return nil, err
 	}
-	return *room, nil
+	return room, nil
 }
 
 // unpack gives the page from a byte on. Where only its size matters, it isn't
@@ -144,13 +149,10 @@ func (b *pageBody) unpack(from int, codec format.CompressionCodec, sizeOnly bool
 	if err != nil || codec == format.Uncompressed {
 		return packed, err
 	}
-	room := rooms.Get().(*[]byte)
-	b.rooms = append(b.rooms, room)
-	data, err := unpack(codec, *room, packed, b.size)
+	data, err := unpack(codec, b.room(b.size), packed)
 	if err != nil {
 		return nil, b.unpacksTo(err)
 	}
-	*room = data
 	return data, nil
 }
 

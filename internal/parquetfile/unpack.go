@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -25,35 +24,32 @@ var zstdDecoders = sync.Pool{New: func() any {
 	return d
 }}
 
-// unpack decompresses to at most size bytes, in room where that is enough. It
-// uses the library's decoders, so that what is fine here is fine there.
-func unpack(codec format.CompressionCodec, room, packed []byte, size int) ([]byte, error) {
+// unpack decompresses into room and no further. It uses the library's decoders,
+// so that what is fine here is fine there.
+func unpack(codec format.CompressionCodec, room, packed []byte) ([]byte, error) {
 	switch codec {
-	case format.Uncompressed:
-		return packed, nil
 	case format.Snappy:
 		n, err := snappy.DecodedLen(packed)
 		if err != nil {
 			return nil, err
 		}
-		if n > size {
+		if n > len(room) {
 			return nil, errUnpacks
 		}
-		return snappy.Decode(slices.Grow(room[:0], size)[:size], packed)
+		return snappy.Decode(room, packed)
 	case format.Zstd:
 		d := zstdDecoders.Get().(*zstd.Decoder)
 		defer zstdDecoders.Put(d)
-		room, err := d.DecodeAll(packed, slices.Grow(room[:0], size)[:0:size])
+		data, err := d.DecodeAll(packed, room[:0:len(room)])
 		if errors.Is(err, zstd.ErrDecoderSizeExceeded) {
 			err = errUnpacks
 		}
-		return room, err
+		return data, err
 	case format.Gzip:
 		r, err := gzip.NewReader(bytes.NewReader(packed))
 		if err != nil {
 			return nil, err
 		}
-		room = slices.Grow(room[:0], size)[:size]
 		n, err := io.ReadFull(r, room)
 		if err == nil {
 			if more, _ := io.ReadFull(r, make([]byte, 1)); more > 0 {
