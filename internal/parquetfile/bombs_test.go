@@ -3,6 +3,7 @@ package parquetfile
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"math"
 	"os"
@@ -191,13 +192,13 @@ func readAll(path string) (values int, err error) {
 					if err != nil {
 						return err
 					}
-				} else if err != parquet.ErrMissingOffsetIndex {
+				} else if !errors.Is(err, parquet.ErrMissingOffsetIndex) {
 					return err
 				}
 				room := make([]parquet.Value, 1024)
 				for {
 					page, err := pages.ReadPage()
-					if err == io.EOF {
+					if errors.Is(err, io.EOF) {
 						break
 					}
 					if err != nil {

@@ -164,7 +164,7 @@ func (b *pageBody) unpacksTo(err error) error {
 }
 
 func (b *pageBody) dictionary(h format.DictionaryPageHeader) error {
-	if h.Encoding != format.Plain && h.Encoding != format.PlainDictionary {
+	if h.Encoding != format.Plain && h.Encoding != format.PlainDictionary { //nolint:staticcheck // old files have it
 		return fmt.Errorf("a dictionary in the encoding %s can't be read", h.Encoding)
 	}
 	if err := b.count(h.NumValues); err != nil {
@@ -285,7 +285,7 @@ func (b *pageBody) values(data []byte, encoding format.Encoding, n int32) error 
 	switch encoding {
 	case format.Plain, format.ByteStreamSplit:
 		return nil
-	case format.PlainDictionary, format.RLEDictionary:
+	case format.PlainDictionary, format.RLEDictionary: //nolint:staticcheck // old files have it
 		if len(data) == 0 {
 			return nil
 		}
