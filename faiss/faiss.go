@@ -186,8 +186,8 @@ func (x *Index) Add(ctx context.Context, vectors []float32, lists []int64) error
 	return errors.Join(err, x.refresh())
 }
 
-// Lists is how many inverted lists the index has; 0 is another kind of index,
-// or one that changes vectors before.
+// Lists is how many inverted lists the index has; 0 is another kind of index, or
+// one that Assign doesn't know (it changes vectors before, or packs its lists).
 func (x *Index) Lists() int { return x.lists }
 
 // Assign gives the inverted list that each of the vectors [n, Dim] goes into; −1 is none.

@@ -236,8 +236,8 @@ func TestInterrupt(t *testing.T) {
 func TestAssignedListsAreTheOnes(t *testing.T) {
 	const n, dim = 3000, 16
 	rows := unit(n, dim, 3)
-	file := func(assigned bool) []byte {
-		x, err := New(dim, "IVF32,Flat")
+	file := func(kind string, assigned bool) []byte {
+		x, err := New(dim, kind)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -270,8 +270,18 @@ func TestAssignedListsAreTheOnes(t *testing.T) {
 		}
 		return data
 	}
-	if !bytes.Equal(file(true), file(false)) {
-		t.Error("the indexes differ")
+	for _, kind := range []string{"IVF32,Flat", "IVF32,SQ8", "IVF32,PQ4x4"} {
+		if !bytes.Equal(file(kind, true), file(kind, false)) {
+			t.Errorf("%s: the indexes differ", kind)
+		}
+	}
+	packed, err := New(dim, "IVF32,PQ4x4fs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer packed.Close()
+	if packed.Lists() != 0 {
+		t.Error("packed lists would be filled as if they weren't")
 	}
 	flat, err := New(dim, "Flat")
 	if err != nil {

@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 
@@ -59,6 +60,50 @@ func TestCheckpointsTakeLessMemory(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The blocks run again in the precision of the first time: the gradients are those
+// without activation checkpointing, far closer than those of fp32 are.
+func TestCheckpointsInBFloat16(t *testing.T) {
+	for name, model := range map[string]func(testing.TB) *clip.Model{"resnet": tinyResNet, "vit": tiny} {
+		t.Run(name, func(t *testing.T) {
+			m := model(t)
+			o := quick(ARF)
+			o.BatchSize, o.Precision, o.ActivationCheckpointing = 12, torch.BFloat16, true
+			task := startTask(t, m, pictures(16, 3), o, 0)
+			b, err := task.feed.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			gradients := func() map[string][]float32 {
+				_, g := gradientsOf(m, func() train.Loss { return task.loss(b) })
+				return g
+			}
+			with := gradients()
+			task.checkpoints = nil
+			without := gradients()
+			task.o.Precision = torch.Float32
+			single := gradients()
+			near, far := distance(with, without), distance(single, without)
+			t.Logf("relative difference of the gradients: %.2g, of fp32's %.2g", near, far)
+			if near > far/10 {
+				t.Errorf("relative difference %g, of fp32's gradients %g", near, far)
+			}
+		})
+	}
+}
+
+// distance is ‖a − b‖ / ‖b‖ over all weights.
+func distance(a, b map[string][]float32) float64 {
+	difference, norm := 0.0, 0.0
+	for name := range b {
+		for i, v := range b[name] {
+			d := float64(a[name][i] - v)
+			difference += d * d
+			norm += float64(v) * float64(v)
+		}
+	}
+	return math.Sqrt(difference / norm)
 }
 
 // A whole run goes as one without, in both precisions and in parts.

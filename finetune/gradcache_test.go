@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"arf/clip"
-	"arf/nn"
 	"arf/torch"
 	"arf/train"
 )
@@ -54,7 +53,7 @@ func TestGradientInPartsIsTheWholeBatchs(t *testing.T) {
 					t.Fatalf("in parts of %d", part)
 				}
 			}
-			task.checkpoints = &nn.Checkpoints{Forward: func(layers func()) { layers() }}
+			task.checkpoints = newCheckpoints(task.o)
 			for _, part := range []int{0, 5} {
 				task.o.MicroBatch = part
 				loss, gradients := gradientsOf(m, func() train.Loss { return task.loss(b) })

@@ -69,7 +69,7 @@ func planStep(ctx context.Context, g *dist.Group, args []string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	o := quick(ARF)
-	o.BatchSize, o.Group = 50, g
+	o.BatchSize, o.Group, o.ActivationCheckpointing = 50, g, args[0] == "checkpointing"
 	t, err := newTask(wide(disttest.TB{}), pictures(50, 3), o.filled())
 	if err != nil {
 		return err
@@ -146,6 +146,13 @@ func TestPlanOfSeveralProcesses(t *testing.T) {
 		if own.Global < p.Global || own.Global > 2*p.Global {
 			t.Errorf("rank %d: estimated %d bytes for the features of all, measured %d before the backward pass", i, own.Global, p.Global)
 		}
+	}
+	var checkpointed planned
+	if err := json.Unmarshal([]byte(disttest.Run(t, n, "plan", "checkpointing")[0]), &checkpointed); err != nil {
+		t.Fatal(err)
+	}
+	if own := checkpointed.Plans[0]; own.Sums != own.SumsInParts || own.PerImage*2 > all[0].Plans[0].PerImage {
+		t.Errorf("with activation checkpointing, whose gradients travel after the backward pass: %+v", own)
 	}
 	if images < 100 || images > 50*2 {
 		t.Errorf("the processes encode %d images and pairs of a batch of 50", images)

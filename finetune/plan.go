@@ -4,7 +4,9 @@ import (
 	"errors"
 	"strings"
 
+	"arf/clip"
 	"arf/dist"
+	"arf/nn"
 	"arf/torch"
 )
 
@@ -37,8 +39,7 @@ func (p plan) need(micro int) int64 {
 // grow in proportion. resumed says that the optimiser has its moments.
 func (t *task) measure(b *Batch, resumed bool) plan {
 	p := plan{Images: len(b.Samples) + len(b.Rows), Texts: len(b.Tokens), Held: torch.HeldBytes(t.o.Device)}
-	t.model.SetTraining(false) // statistics must not move
-	defer t.model.SetTraining(t.o.TrainBatchNorm)
+	defer keepStatistics(t.model)()
 	slope := func(n int, encode func(from, to int) *torch.Tensor) int64 {
 		few, more := min(n, 2), min(n, 6)
 		was := make([]int64, 1)
@@ -74,8 +75,30 @@ func (t *task) measure(b *Batch, resumed bool) plan {
 		// A bucket of gradients waits for its last; with micro-batches all do, since
 		// the sums of the step before are kept to be summed into.
 		p.Sums, p.SumsInParts = min(trained, max(largest, dist.BucketBytes)), trained
+		if t.checkpoints != nil {
+			p.Sums = p.SumsInParts // gradients travel after the backward pass too
+		}
 	}
 	return p
+}
+
+// keepStatistics gives what puts the model's running statistics back.
+func keepStatistics(m *clip.Model) (restore func()) {
+	was := map[*torch.Tensor][]float32{}
+	for _, p := range nn.Params(m) {
+		if p.Buffer {
+			was[p.Tensor] = torch.To[float32](p.Tensor)
+		}
+	}
+	return func() {
+		torch.Scope(func() {
+			torch.NoGrad(func() {
+				for t, values := range was {
+					t.Copy_(torch.From(t.Device(), values, t.Shape()...))
+				}
+			})
+		})
+	}
 }
 
 // held is what a forward pass holds for the gradient and, with activation

@@ -3,11 +3,13 @@ package finetune
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"runtime"
 	"testing"
 	"time"
 
 	"arf/clip"
+	"arf/nn"
 	"arf/torch"
 	"arf/train"
 )
@@ -16,12 +18,13 @@ import (
 // and the batch in parts that it proposes needs what it says.
 func TestPlanOfAStep(t *testing.T) {
 	data := pictures(48, 3)
-	for name, model := range map[string]func(testing.TB) *clip.Model{"resnet": icon, "vit": wide} {
+	for name, model := range map[string]func(testing.TB) *clip.Model{"resnet": icon, "resnet trained": icon, "vit": wide} {
 		t.Run(name, func(t *testing.T) {
 			m := model(t)
 			o := quick(ARF)
-			o.BatchSize = 48
+			o.BatchSize, o.TrainBatchNorm = 48, name == "resnet trained"
 			task := startTask(t, m, data, o, 0)
+			m.SetTraining(o.TrainBatchNorm)
 			b, err := task.feed.next()
 			if err != nil {
 				t.Fatal(err)
@@ -30,7 +33,11 @@ func TestPlanOfAStep(t *testing.T) {
 			var p plan
 			held := int64(0)
 			gradientsOf(m, func() train.Loss {
+				before := statistics(m)
 				p = task.measure(b, true)
+				if !reflect.DeepEqual(statistics(m), before) {
+					t.Error("the plan moved running statistics")
+				}
 				loss := task.loss(b)
 				held = torch.HeldBytes(torch.CPU)
 				return loss
@@ -52,7 +59,15 @@ func TestPlanOfAStep(t *testing.T) {
 	}
 }
 
-// wide is a ViT whose activations outweigh the rest.
+func statistics(m *clip.Model) (all [][]float32) {
+	for _, p := range nn.Params(m) {
+		if p.Buffer {
+			all = append(all, torch.To[float32](p.Tensor))
+		}
+	}
+	return all
+}
+
 // collect frees what earlier tests left: freed in between, it would count as
 // memory that a step doesn't take.
 func collect() {
@@ -62,6 +77,7 @@ func collect() {
 	}
 }
 
+// wide is a ViT whose activations outweigh the rest.
 func wide(t testing.TB) *clip.Model {
 	t.Helper()
 	return build(t, 64, 128, clip.VisionConfig{ImageSize: 64, PatchSize: 8, Width: 128, Layers: 4, Heads: 4, MLPWidth: 512, Eps: 1e-5, Activation: "quick_gelu"})

@@ -49,7 +49,7 @@ func newTask(model *clip.Model, data Data, o Options) (*task, error) {
 	}
 	t := &task{o: o, model: model}
 	if o.ActivationCheckpointing {
-		t.checkpoints = &nn.Checkpoints{Forward: func(layers func()) { torch.Autocast(o.Device, o.Precision, layers) }}
+		t.checkpoints = newCheckpoints(o)
 	}
 	var needs Needs
 	for _, name := range Objectives(o.Method) {
@@ -75,6 +75,10 @@ func newTask(model *clip.Model, data Data, o Options) (*task, error) {
 	}
 	t.steps = t.feed.steps
 	return t, nil
+}
+
+func newCheckpoints(o Options) *nn.Checkpoints {
+	return &nn.Checkpoints{Forward: func(layers func()) { torch.Autocast(o.Device, o.Precision, layers) }}
 }
 
 // classifier is what method ft trains; the text tower stays out.

@@ -8,7 +8,6 @@ import "C"
 
 import (
 	"errors"
-	"runtime"
 	"unsafe"
 )
 
@@ -19,7 +18,6 @@ var jpegSignature = []byte{0xff, 0xd8, 0xff}
 func decodeJPEG(encoded []byte, background string) (*Image, error) {
 	var file C.arf_jpeg
 	data, size := (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(encoded))), C.size_t(len(encoded))
-	defer runtime.KeepAlive(encoded)
 	if C.arf_jpeg_open(data, size, &file) != 0 {
 		return nil, jpegError(&file)
 	}

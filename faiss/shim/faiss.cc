@@ -3,7 +3,9 @@
 #include <faiss/Index.h>
 #include <faiss/IndexFlatCodes.h>
 #include <faiss/IndexHNSW.h>
-#include <faiss/IndexIVF.h>
+#include <faiss/IndexIVFFlat.h>
+#include <faiss/IndexIVFPQ.h>
+#include <faiss/IndexScalarQuantizer.h>
 #include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/impl/FaissException.h>
 #include <faiss/index_factory.h>
@@ -14,6 +16,7 @@
 #include <exception>
 #include <memory>
 #include <string>
+#include <typeinfo>
 
 #include "arf_faiss.h"
 
@@ -29,6 +32,8 @@ std::atomic<bool> interrupted{false};
 struct Interrupt : faiss::InterruptCallback {
   bool want_interrupt() override { return interrupted.load(std::memory_order_relaxed); }
 };
+
+using idx = decltype(faiss::Index::ntotal);
 
 faiss::Index &index_of(int64_t handle) { return *reinterpret_cast<faiss::Index *>(handle); }
 
@@ -71,6 +76,16 @@ int write(int64_t index, const char *path) {
   return guard([&] { faiss::write_index(&index_of(index), path); });
 }
 
+// Inverted lists of rows that add_core fills; packed and de-duplicated ones have ways of their own.
+const faiss::IndexIVF *plain_lists(const faiss::Index *x) {
+  auto *lists = dynamic_cast<const faiss::IndexIVF *>(x);
+  if (!lists || !dynamic_cast<const faiss::ArrayInvertedLists *>(lists->invlists)) return nullptr;
+  const std::type_info &kind = typeid(*x);
+  bool known = kind == typeid(faiss::IndexIVFFlat) || kind == typeid(faiss::IndexIVFPQ) ||
+               kind == typeid(faiss::IndexIVFScalarQuantizer);
+  return known ? lists : nullptr;
+}
+
 int info(int64_t index, int64_t out[5]) {
   return guard([&] {
     const faiss::Index &x = index_of(index);
@@ -78,7 +93,7 @@ int info(int64_t index, int64_t out[5]) {
     out[1] = x.ntotal;
     out[2] = x.is_trained;
     out[3] = x.metric_type == faiss::METRIC_INNER_PRODUCT;
-    auto *lists = dynamic_cast<const faiss::IndexIVF *>(&x);
+    const faiss::IndexIVF *lists = plain_lists(&x);
     out[4] = lists ? lists->nlist : 0;
   });
 }
@@ -91,14 +106,14 @@ int add(int64_t index, const float *vectors, int64_t count, const int64_t *lists
   return guard([&] {
     faiss::Index &x = index_of(index);
     if (!lists) return x.add(count, vectors);
-    dynamic_cast<faiss::IndexIVF &>(x).add_core(count, vectors, nullptr, reinterpret_cast<const faiss::Index::idx_t *>(lists));
+    dynamic_cast<faiss::IndexIVF &>(x).add_core(count, vectors, nullptr, reinterpret_cast<const idx *>(lists));
   });
 }
 
 int assign(int64_t index, const float *vectors, int64_t count, int64_t *lists) {
   return guard([&] {
     dynamic_cast<faiss::IndexIVF &>(index_of(index))
-        .quantizer->assign(count, vectors, reinterpret_cast<faiss::Index::idx_t *>(lists));
+        .quantizer->assign(count, vectors, reinterpret_cast<idx *>(lists));
   });
 }
 
