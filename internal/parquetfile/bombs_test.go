@@ -68,6 +68,7 @@ type rawColumn struct {
 	pages    []rawPage
 	raw      []byte              // more pages, as they stand in the file
 	index    *format.OffsetIndex // offsets from the first page
+	indexed  int32               // bytes from the first page on that are said to be the index
 	groups   int                 // that say they are these pages; 0 is 1
 }
 
@@ -101,6 +102,9 @@ func (c rawColumn) file(t testing.TB) []byte {
 		index := marshal(t, c.index)
 		chunk.OffsetIndexOffset, chunk.OffsetIndexLength = int64(len(file)), int32(len(index))
 		file = append(file, index...)
+	}
+	if c.indexed > 0 {
+		chunk.OffsetIndexOffset, chunk.OffsetIndexLength = 4, c.indexed
 	}
 	leaf := format.SchemaElement{
 		Name: "name", Type: thrift.New(c.kind), RepetitionType: thrift.New(format.Required),
@@ -151,6 +155,17 @@ func deltas(values uint64) []byte {
 
 func prefix(b []byte) []byte {
 	return append(binary.LittleEndian.AppendUint32(nil, uint32(len(b))), b...)
+}
+
+// indexPage gives a page that can be read as an index without entries, too: of
+// its field 1, each takes the type that it knows.
+func indexPage(t testing.TB, p rawPage) []byte {
+	t.Helper()
+	b := p.bytes(t)
+	if b[0] != 1<<4|thriftI32 {
+		t.Fatalf("a page header begins with %#x", b[0])
+	}
+	return append([]byte{1<<4 | thriftList, thriftStruct, thriftI32, 2}, b[1:]...)
 }
 
 // zeros packs n zeros by a compressor.
@@ -297,6 +312,9 @@ func TestPageBombs(t *testing.T) {
 			dataPage(format.Plain, 4, 1, make([]byte, 4))}}, "share bytes", true},
 		"index into a page": {rawColumn{kind: format.ByteArray, rows: 2, pages: []rawPage{dataPage(format.Plain, 14, 2, slices.Concat(prefix([]byte("abc")), prefix([]byte("abc"))))},
 			index: &format.OffsetIndex{PageLocations: []format.PageLocation{{Offset: 0}, {Offset: 9, FirstRowIndex: 1}}}}, "inside another", true},
+		// The library's first reading of a column is as long as its buffer.
+		"index that is a page": {rawColumn{kind: format.ByteArray, optional: true, rows: 1, indexed: 4096, raw: slices.Concat(
+			indexPage(t, dataPage(format.Plain, 0, 1, prefix(run(1<<29, 0)))), dataPage(format.Plain, 8192, 1, make([]byte, 8192)).bytes(t))}, "an index of pages shares bytes with a column", true},
 		"index out of the file": {rawColumn{kind: format.ByteArray, rows: 2, pages: []rawPage{dataPage(format.Plain, 14, 2, slices.Concat(prefix([]byte("abc")), prefix([]byte("abc"))))},
 			index: &format.OffsetIndex{PageLocations: []format.PageLocation{{Offset: 0}, {Offset: 1 << 40, FirstRowIndex: 1}}}}, "no page at byte", true},
 	} {

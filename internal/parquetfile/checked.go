@@ -72,6 +72,11 @@ func (c *checked) learn(f *parquet.File) error {
 			return errors.New("broken Parquet: two columns share bytes")
 		}
 	}
+	for offset, n := range c.indexes {
+		if k := c.chunkAfter(offset); k != nil && k.start < offset+n {
+			return errors.New("broken Parquet: an index of pages shares bytes with a column")
+		}
+	}
 	c.open = true
 	return nil
 }
@@ -92,11 +97,11 @@ func (c *checked) ReadAt(p []byte, offset int64) (int, error) {
 	if !c.open {
 		return c.r.ReadAt(p, offset)
 	}
-	if n, ok := c.indexes[offset]; ok && n == int64(len(p)) {
-		return c.readIndex(p, offset)
-	}
 	k := c.chunkAt(offset)
 	if k == nil {
+		if n, ok := c.indexes[offset]; ok && n == int64(len(p)) {
+			return c.readIndex(p, offset)
+		}
 		return 0, fmt.Errorf("broken Parquet: no page at byte %d", offset)
 	}
 	end, err := k.check(c.r, offset)
@@ -107,8 +112,16 @@ func (c *checked) ReadAt(p []byte, offset int64) (int, error) {
 }
 
 func (c *checked) chunkAt(offset int64) *chunk {
+	if k := c.chunkAfter(offset); k != nil && k.start <= offset {
+		return k
+	}
+	return nil
+}
+
+// chunkAfter gives the first chunk that ends after the offset.
+func (c *checked) chunkAfter(offset int64) *chunk {
 	i := sort.Search(len(c.chunks), func(i int) bool { return c.chunks[i].end > offset })
-	if i == len(c.chunks) || offset < c.chunks[i].start {
+	if i == len(c.chunks) {
 		return nil
 	}
 	return c.chunks[i]
