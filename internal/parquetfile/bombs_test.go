@@ -259,6 +259,9 @@ func TestPageBombs(t *testing.T) {
 
 	zstd4GiB := zeros(t, 4*gib, zstandard)
 
+	both := dataPage(format.Plain, 4, 1, prefix(nil))
+	both.header.DictionaryPageHeader = thrift.New(format.DictionaryPageHeader{NumValues: 1 << 29, Encoding: format.Plain})
+
 	for name, c := range map[string]struct {
 		column rawColumn
 		want   string
@@ -281,7 +284,7 @@ func TestPageBombs(t *testing.T) {
 		"snappy says 4 GiB": {rawColumn{kind: format.ByteArray, codec: format.Snappy, rows: 1, pages: []rawPage{
 			dataPage(format.Plain, 100, 1, []byte{0xff, 0xff, 0xff, 0xff, 0x0f, 0})}}, "unpack to more than the 100", false},
 		"packed size beyond the file": {rawColumn{kind: format.ByteArray, rows: 1, pages: []rawPage{
-			{format.PageHeader{Type: format.DataPage, CompressedPageSize: math.MaxInt32, UncompressedPageSize: 4}, []byte{0, 0, 0, 0}}}}, "a page of 2147483647 bytes where there are", false},
+			{format.PageHeader{Type: format.DataPage, CompressedPageSize: math.MaxInt32, UncompressedPageSize: 4, DataPageHeader: dataPage(format.Plain, 4, 1, nil).header.DataPageHeader}, []byte{0, 0, 0, 0}}}}, "a page of 2147483647 bytes where there are", false},
 		"2^31 levels": {rawColumn{kind: format.ByteArray, optional: true, rows: 1, pages: []rawPage{
 			dataPage(format.Plain, 0, 1, prefix(run(math.MaxInt32, 0)))}}, "more values than the 1 that its header says", false},
 		"many runs of levels": {rawColumn{kind: format.ByteArray, optional: true, codec: format.Zstd, rows: 1 << 20, pages: []rawPage{
@@ -294,6 +297,8 @@ func TestPageBombs(t *testing.T) {
 			dataPage(format.Plain, 0, math.MaxInt32, prefix(run(math.MaxInt32, 0)))}}, "2147483647 values, more than the 16777216", false},
 		"2^31 values in a dictionary": {rawColumn{kind: format.ByteArray, rows: 1, pages: []rawPage{
 			dictionaryPage(4, math.MaxInt32, prefix(nil)), dataPage(format.RLEDictionary, 3, 1, []byte{1, 2, 0})}}, "2147483647 values, more than the 16777216", false},
+		"a dictionary in the header of another page": {rawColumn{kind: format.ByteArray, rows: 2, pages: []rawPage{
+			both, dataPage(format.RLEDictionary, 3, 1, []byte{1, 2, 0})}}, "a page contradicts its header", false},
 		"2^31 indexes": {rawColumn{kind: format.ByteArray, rows: 1, pages: []rawPage{
 			dictionaryPage(4, 1, prefix(nil)), dataPage(format.RLEDictionary, 6, 1, append([]byte{1}, run(math.MaxInt32, 0)...))}}, "more values than the 1 that its header says", false},
 		"2^31 booleans": {rawColumn{kind: format.Boolean, rows: 1, pages: []rawPage{

@@ -63,6 +63,11 @@ func readHeader(r io.ReaderAt, start, end int64) (h *format.PageHeader, body int
 		if err != nil {
 			return nil, 0, err
 		}
+		// The library takes some of these without a look at the type.
+		if h.DataPageHeader.Valid != (h.Type == format.DataPage) || h.IndexPageHeader.Valid != (h.Type == format.IndexPage) ||
+			h.DictionaryPageHeader.Valid != (h.Type == format.DictionaryPage) || h.DataPageHeaderV2.Valid != (h.Type == format.DataPageV2) {
+			return nil, 0, errPage
+		}
 		h.DataPageHeader.V.Statistics = format.Statistics{} // may be long, as images are
 		h.DataPageHeaderV2.V.Statistics = format.Statistics{}
 		body = start + int64(took)
