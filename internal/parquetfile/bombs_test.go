@@ -376,6 +376,35 @@ func TestLargestPage(t *testing.T) {
 	}
 }
 
+// TestManyPages: pages of some bytes, which an index at the last makes known, take
+// little memory, and there's a bound of them.
+func TestManyPages(t *testing.T) {
+	empty := dataPage(format.Plain, 0, 0, nil).bytes(t)
+	for pages, want := range map[int]string{maxPages: "", maxPages + 1: "more than the 1048576 pages"} {
+		c := rawColumn{kind: format.Int32, raw: bytes.Repeat(empty, pages),
+			index: &format.OffsetIndex{PageLocations: []format.PageLocation{{Offset: int64((pages - 1) * len(empty))}}}}
+		data := c.file(t)
+		file, err := OpenAt(bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		_, err = file.RowGroups()[0].ColumnChunks()[0].OffsetIndex()
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%d pages: %v", pages, err)
+		}
+		if took := int64(after.HeapAlloc) - int64(before.HeapAlloc); took > 32<<20 {
+			t.Errorf("%d pages of %d bytes keep %d MiB", pages, len(empty), took>>20)
+		}
+		runtime.KeepAlive(file)
+		runtime.KeepAlive(data)
+	}
+}
+
 // TestRowBombs: a value of a dictionary that stands for GiBs, and rows of nulls.
 func TestRowBombs(t *testing.T) {
 	long := prefix(make([]byte, 8<<20))

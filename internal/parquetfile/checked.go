@@ -36,9 +36,11 @@ type chunk struct {
 	walked int64 // the end of the pages that are known
 }
 
+// page is small, since a page may be of some bytes and all are kept: it starts
+// where the one before it ends, and its header is read again when it's checked.
 type page struct {
-	start, body, end int64
-	header           *format.PageHeader // until it's checked
+	end     int64
+	checked bool
 }
 
 // learn takes the chunks from the metadata, and changes these so that the
@@ -131,30 +133,47 @@ func (c *checked) chunkAfter(offset int64) *chunk {
 func (k *chunk) check(r io.ReaderAt, offset int64) (end int64, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	i, err := k.pageAt(r, offset)
+	i, last, err := k.pageAt(r, offset)
 	if err != nil {
 		return 0, err
 	}
-	if p := &k.pages[i]; p.header != nil {
-		if err := p.check(k, r); err != nil {
-			return 0, fmt.Errorf("page at byte %d: %w", p.start, err)
+	if p := &k.pages[i]; !p.checked {
+		if err := k.checkPage(r, k.startOf(i), p.end, last); err != nil {
+			return 0, fmt.Errorf("page at byte %d: %w", k.startOf(i), err)
 		}
-		p.header = nil
+		p.checked = true
 	}
 	return k.pages[i].end, nil
 }
 
-// pageAt walks the headers of pages up to the one that the offset is in.
-func (k *chunk) pageAt(r io.ReaderAt, offset int64) (int, error) {
+func (k *chunk) startOf(i int) int64 {
+	if i == 0 {
+		return k.start
+	}
+	return k.pages[i-1].end
+}
+
+// header is a page's, and where its body starts.
+type header struct {
+	*format.PageHeader
+	body int64
+}
+
+// pageAt walks the headers of pages up to the one that the offset is in, and
+// gives that one's if it was just read.
+func (k *chunk) pageAt(r io.ReaderAt, offset int64) (i int, last *header, err error) {
 	for k.walked <= offset {
+		if len(k.pages) == maxPages {
+			return 0, nil, tooMuch("it has more than the %d pages that are read of a column in a row group", maxPages)
+		}
 		h, body, err := readHeader(r, k.walked, k.end)
 		if err != nil {
-			return 0, fmt.Errorf("page at byte %d: %w", k.walked, err)
+			return 0, nil, fmt.Errorf("page at byte %d: %w", k.walked, err)
 		}
-		p := page{k.walked, body, body + int64(h.CompressedPageSize), h}
-		k.pages, k.walked = append(k.pages, p), p.end
+		last, k.walked = &header{h, body}, body+int64(h.CompressedPageSize)
+		k.pages = append(k.pages, page{end: k.walked})
 	}
-	return sort.Search(len(k.pages), func(i int) bool { return k.pages[i].end > offset }), nil
+	return sort.Search(len(k.pages), func(i int) bool { return k.pages[i].end > offset }), last, nil
 }
 
 // readIndex reads an index of pages, whose lists must be as long as they say,
@@ -178,8 +197,8 @@ func (c *checked) readIndex(p []byte, offset int64) (int, error) {
 			return 0, fmt.Errorf("broken Parquet: no page at byte %d", at.Offset)
 		}
 		k.mu.Lock()
-		i, err := k.pageAt(c.r, at.Offset)
-		if err == nil && k.pages[i].start != at.Offset {
+		i, _, err := k.pageAt(c.r, at.Offset)
+		if err == nil && k.startOf(i) != at.Offset {
 			err = fmt.Errorf("broken Parquet: the index says that a page starts at byte %d, which is inside another", at.Offset)
 		}
 		k.mu.Unlock()

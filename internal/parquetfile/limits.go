@@ -17,6 +17,9 @@ const (
 	maxPageValues = 16 << 20
 	// maxPageHeader bounds what stands before a page: its sizes and statistics.
 	maxPageHeader = 16 << 20
+	// maxPages bounds the pages of a column in a row group, of which each is
+	// remembered.
+	maxPages = 1 << 20
 	// maxColumns bounds the schema, which the library multiplies by its depth.
 	maxColumns = 4096
 	// A file that is read whole may become freeFile bytes and fileRatio times its size.

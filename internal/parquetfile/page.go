@@ -81,11 +81,21 @@ func readHeader(r io.ReaderAt, start, end int64) (h *format.PageHeader, body int
 	}
 }
 
-// check refuses a page that the library would need unbounded memory for.
-func (p *page) check(k *chunk, r io.ReaderAt) error {
-	h := p.header
+// checkPage refuses a page that the library would need unbounded memory for. Its
+// header is read unless it's given.
+func (k *chunk) checkPage(r io.ReaderAt, start, end int64, h *header) error {
+	if h == nil {
+		read, at, err := readHeader(r, start, k.end)
+		if err != nil {
+			return err
+		}
+		h = &header{read, at}
+	}
+	if h.body+int64(h.CompressedPageSize) != end {
+		return errPage // the file was changed
+	}
 	body := &pageBody{
-		k: k, r: r, at: p.body, packed: int(h.CompressedPageSize), size: int(h.UncompressedPageSize),
+		k: k, r: r, at: h.body, packed: int(h.CompressedPageSize), size: int(h.UncompressedPageSize),
 		codec: k.column.Compression().CompressionCodec(),
 	}
 	defer body.close()
