@@ -15,7 +15,7 @@ import (
 
 // checked is a file of which the library sees a page only after its sizes, runs
 // and lengths were found to be true and within bounds: the library takes memory
-// for what they say. A page is checked once, when it is first read.
+// for what they say. A page is checked once, when it is first read or read ahead.
 type checked struct {
 	r    io.ReaderAt
 	size int64
@@ -93,24 +93,44 @@ func leavesOf(c *parquet.Column, leaves []*parquet.Column) []*parquet.Column {
 	return leaves
 }
 
-// ReadAt reads at most to the end of a page, so that the next isn't checked
-// before it's needed.
+// ReadAt checks all pages that the bytes are of. If one is refused, those before
+// it are still read, since the library reads ahead into its buffer.
 func (c *checked) ReadAt(p []byte, offset int64) (int, error) {
 	if !c.open {
 		return c.r.ReadAt(p, offset)
 	}
-	k := c.chunkAt(offset)
-	if k == nil {
-		if n, ok := c.indexes[offset]; ok && n == int64(len(p)) {
-			return c.readIndex(p, offset)
+	if n, ok := c.indexes[offset]; ok && n == int64(len(p)) && c.chunkAt(offset) == nil {
+		return c.readIndex(p, offset)
+	}
+	end, refused := c.checkTo(offset, offset+int64(len(p)))
+	if end == offset {
+		return 0, refused
+	}
+	n, err := c.r.ReadAt(p[:end-offset], offset)
+	if int64(n) < end-offset {
+		return n, err
+	}
+	return n, refused
+}
+
+// checkTo checks the pages that bytes are of, and gives where these end: before
+// the end that is asked for only with an error.
+func (c *checked) checkTo(offset, end int64) (int64, error) {
+	for offset < end {
+		k := c.chunkAt(offset)
+		if k == nil {
+			if offset >= c.size {
+				return offset, io.EOF
+			}
+			return offset, fmt.Errorf("broken Parquet: no page at byte %d", offset)
 		}
-		return 0, fmt.Errorf("broken Parquet: no page at byte %d", offset)
+		next, err := k.check(c.r, offset)
+		if err != nil {
+			return offset, fmt.Errorf("column %q: %w", strings.Join(k.column.Path(), "."), err)
+		}
+		offset = min(next, end)
 	}
-	end, err := k.check(c.r, offset)
-	if err != nil {
-		return 0, fmt.Errorf("column %q: %w", strings.Join(k.column.Path(), "."), err)
-	}
-	return c.r.ReadAt(p[:min(int64(len(p)), end-offset)], offset)
+	return offset, nil
 }
 
 func (c *checked) chunkAt(offset int64) *chunk {

@@ -106,6 +106,36 @@ func TestCheckedReadsTheSame(t *testing.T) {
 	}
 }
 
+// TestReadAtIsWhole: ReadAt reads all that it's asked for, or says why not; and a
+// page that is refused doesn't keep the library from those before it.
+func TestReadAtIsWhole(t *testing.T) {
+	fine := dataPage(format.Plain, 4, 1, []byte{1, 0, 0, 0})
+	bad := dataPage(format.Plain, 4, 1<<30, []byte{1, 0, 0, 0})
+	c := rawColumn{kind: format.Int32, rows: 3, pages: []rawPage{fine, fine, fine, bad}}
+	data := c.file(t)
+	file, err := OpenAt(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole := 3 * len(fine.bytes(t))
+	for asked, want := range map[int]int{whole: whole, whole - 1: whole - 1, whole + 1: whole, len(data) - 4: whole} {
+		p := make([]byte, asked)
+		n, err := file.ReadAt(p, 4)
+		if n != want || (err == nil) != (n == asked) || !bytes.Equal(p[:n], data[4:4+n]) {
+			t.Errorf("%d bytes of %d, want %d; %v", n, asked, want, err)
+		}
+	}
+	pages := file.RowGroups()[0].ColumnChunks()[0].Pages()
+	defer pages.Close()
+	for i := range 4 {
+		page, err := pages.ReadPage()
+		if (err == nil) != (i < 3) || i == 3 && !strings.Contains(err.Error(), fmt.Sprintf("page at byte %d: ", 4+whole)) {
+			t.Errorf("page %d: %v", i, err)
+		}
+		parquet.Release(page)
+	}
+}
+
 // TestMetadataBombs: metadata that the library would multiply.
 func TestMetadataBombs(t *testing.T) {
 	file := func(m *format.FileMetaData) []byte {
