@@ -153,12 +153,17 @@ func Agree[T any](g *Group, find func() (T, error)) (value T, err error) {
 	if g == nil {
 		return find()
 	}
+	if g.alone { // else the others would take this value for the outer one
+		return value, errAlone
+	}
 	var data []byte
 	g.agreed++
 	if g.Leads() {
-		g.alone = true
-		value, err = find()
-		g.alone = false
+		value, err = func() (T, error) {
+			g.alone = true
+			defer func() { g.alone = false }() // also if find panics
+			return find()
+		}()
 		if err != nil {
 			return value, err
 		}
