@@ -210,18 +210,32 @@ func TestAProcessWithoutItsShareEndsAll(t *testing.T) {
 		}
 		return dir
 	}
+	// The same captions in the same lines, of two images the other way round.
+	swapped := copied(func(dir string) {
+		table := filepath.Join(dir, "captions.csv")
+		text, err := os.ReadFile(table)
+		if err != nil {
+			t.Fatal(err)
+		}
+		other := strings.NewReplacer("000.png", "009.png", "009.png", "000.png").Replace(string(text))
+		if err := os.WriteFile(table, []byte(other), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	})
 	for name, c := range map[string]struct {
 		kind, batch string
 		bad         string // rank 1's
 		good        string
 		want        string
 	}{
-		"retrieval":      {"retrieval", "4", copied(func(dir string) { remove(dir, "*.png") }), whole, "none of this process's 4 images can be read"},
-		"drift":          {"drift", "4", copied(func(dir string) { remove(dir, "*.png") }), whole, "none of this process's 8 images can be read"},
-		"other captions": {"retrieval", "4", captionTable(t, 11), whole, "rank 1 has other images, texts or batch size than rank 0"},
-		"other pairs":    {"drift", "4", captionTable(t, 11), whole, "rank 1 has other images, texts or batch size than rank 0"},
-		"no table":       {"drift", "4", copied(func(dir string) { remove(dir, "*.csv") }), whole, "captions.csv"},
-		"classes":        {"classes", "2", folder(true), folder(false), "none of this process's 2 images can be read"},
+		"retrieval":         {"retrieval", "4", copied(func(dir string) { remove(dir, "*.png") }), whole, "none of this process's 4 images can be read"},
+		"drift":             {"drift", "4", copied(func(dir string) { remove(dir, "*.png") }), whole, "none of this process's 8 images can be read"},
+		"other captions":    {"retrieval", "4", captionTable(t, 11), whole, "rank 1 has other images, texts or batch size than rank 0"},
+		"other pairs":       {"drift", "4", captionTable(t, 11), whole, "rank 1 has other images, texts or batch size than rank 0"},
+		"other keys":        {"retrieval", "4", swapped, whole, "rank 1 has other images, texts or batch size than rank 0"},
+		"other pairs' keys": {"drift", "4", swapped, whole, "rank 1 has other images, texts or batch size than rank 0"},
+		"no table":          {"drift", "4", copied(func(dir string) { remove(dir, "*.csv") }), whole, "captions.csv"},
+		"classes":           {"classes", "2", folder(true), folder(false), "none of this process's 2 images can be read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rs := disttest.Start(t, 3, "each its own", c.kind, c.batch, c.good, c.bad, c.good)

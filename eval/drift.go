@@ -74,15 +74,15 @@ func Drift(ctx context.Context, before, after *clip.Model, pairs dataset.Dataset
 }
 
 func (r *DriftResult) measure(ctx context.Context, models [2]*clip.Model, pairs dataset.Dataset, n int, o Options) error {
-	data, textOfRow, err := r.choose(pairs, n)
+	data, keys, textOfRow, err := r.choose(pairs, n)
 	if err != nil {
 		return err
 	}
 	g := o.Group.Together()
 	err = sameSet(g, func(write func(string, ...any)) {
 		write("%d %d", o.BatchSize, r.Selected)
-		for _, text := range textOfRow {
-			write(" %q", text)
+		for i, text := range textOfRow {
+			write(" %q %q", keys[i], text)
 		}
 	})
 	if err != nil {
@@ -138,8 +138,8 @@ func (r *DriftResult) measure(ctx context.Context, models [2]*clip.Model, pairs 
 	return nil
 }
 
-// choose takes n pairs at even distances, of those that have a text, and gives their texts.
-func (r *DriftResult) choose(pairs dataset.Dataset, n int) (data dataset.Dataset, texts []string, err error) {
+// choose takes n pairs at even distances, of those that have a text, and gives their keys and texts.
+func (r *DriftResult) choose(pairs dataset.Dataset, n int) (data dataset.Dataset, keys, texts []string, err error) {
 	if n <= 0 || n > pairs.Len() {
 		n = pairs.Len()
 	}
@@ -154,14 +154,14 @@ func (r *DriftResult) choose(pairs dataset.Dataset, n int) (data dataset.Dataset
 		case err != nil:
 			r.Broken++
 		default:
-			rows, texts = append(rows, row), append(texts, s.Text)
+			rows, keys, texts = append(rows, row), append(keys, s.Key), append(texts, s.Text)
 		}
 	}
 	if len(rows) == 0 {
-		return nil, nil, fmt.Errorf("none of %d samples has a text and can be read", n)
+		return nil, nil, nil, fmt.Errorf("none of %d samples has a text and can be read", n)
 	}
 	data, err = dataset.Subset(pairs, rows)
-	return data, texts, err
+	return data, keys, texts, err
 }
 
 // meanCosine is over the rows of a set; a and b are this process's, of length 1.

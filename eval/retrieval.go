@@ -107,7 +107,7 @@ func (r *RetrievalResult) measure(ctx context.Context, model *clip.Model, set Ca
 	if set.Data == nil || set.Data.Len() == 0 {
 		return errors.New("no images")
 	}
-	rows, captions := r.group(set)
+	rows, keys, captions := r.group(set)
 	if len(rows) == 0 {
 		return fmt.Errorf("none of %d samples has a caption and can be read", set.Data.Len())
 	}
@@ -122,7 +122,7 @@ func (r *RetrievalResult) measure(ctx context.Context, model *clip.Model, set Ca
 	err = sameSet(g, func(write func(string, ...any)) {
 		write("%d", o.BatchSize)
 		for i, row := range rows {
-			write(" %d %q", row, captions[i])
+			write(" %d %q %q", row, keys[i], captions[i])
 		}
 	})
 	if err != nil {
@@ -165,8 +165,8 @@ func (r *RetrievalResult) measure(ctx context.Context, model *clip.Model, set Ca
 	return err
 }
 
-// group finds each image's captions; rows are the images' numbers.
-func (r *RetrievalResult) group(set Captions) (rows []int, captions [][]string) {
+// group finds each image's key and captions; rows are the images' numbers.
+func (r *RetrievalResult) group(set Captions) (rows []int, keys []string, captions [][]string) {
 	at := map[string]int{}
 	for i := range set.Data.Len() {
 		s, err := dataset.Describe(set.Data, i)
@@ -187,9 +187,9 @@ func (r *RetrievalResult) group(set Captions) (rows []int, captions [][]string) 
 			continue
 		}
 		at[s.Key] = len(rows)
-		rows, captions = append(rows, i), append(captions, texts)
+		rows, keys, captions = append(rows, i), append(keys, s.Key), append(captions, texts)
 	}
-	return rows, captions
+	return rows, keys, captions
 }
 
 // recallOfCaptions takes features of images [n, dim] and texts [m, dim]; caption

@@ -187,8 +187,8 @@ func encodeTexts(ctx context.Context, g *dist.Group, model *clip.Model, texts []
 	return s, own, nil
 }
 
-// sameSet checks that all processes have the same images and texts, as their
-// features are put together by number.
+// sameSet checks that all processes have the same images, by their keys, and
+// texts, in one order, as their features are put together by number.
 func sameSet(g *dist.Group, describe func(write func(format string, args ...any))) error {
 	if g == nil {
 		return nil
