@@ -11,13 +11,15 @@ import (
 // bounded and small sets have blocks for several processes.
 const blockRows = 256
 
+const scoreBytes = 128 << 20
+
 // ranked adds up what count finds for each row of a in the row's cosines to all
 // rows of b. Processes take blocks of rows in turn. Sums are of blocks first, so
 // that they round as in one process.
 func ranked(ctx context.Context, g *dist.Group, d torch.Device, a, b []float32, dim int, count func(row int, scores []float32, sum *[3]float64)) (sum [3]float64, err error) {
 	defer torch.Catch(&err)
 	n, m := len(a)/dim, len(b)/dim
-	block := max(1, min(blockRows, (32<<20)/m)) // bounds the scores to 128 MB
+	block := rowsAtOnce(m)
 	var own [][3]float64
 	torch.Scope(func() {
 		torch.NoGrad(func() {
@@ -53,5 +55,9 @@ func ranked(ctx context.Context, g *dist.Group, d torch.Device, a, b []float32, 
 	}
 	return sum, nil
 }
+
+// rowsAtOnce bounds a block's scores of m columns to 128 MB, unless one row has
+// more: the tensor and its copy in host memory are held together.
+func rowsAtOnce(m int) int { return max(1, min(blockRows, scoreBytes/(2*4*m))) }
 
 func ceil(a, b int) int { return (a + b - 1) / b }
