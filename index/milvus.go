@@ -65,16 +65,16 @@ func (s *Store) Milvus(ctx context.Context, client *milvus.Client, texts bool, o
 		return fail(err)
 	}
 	info.Kind, info.Present = x.Kind, x.Present
-	if x.Present == x.Rows {
-		return x, info, nil
-	}
-	slog.Info("filling a Milvus collection", "of", s.Dir, "collection", x.Name, "address", o.Address, "rows", x.Rows, "there", x.Present)
 	start := time.Now()
-	if err := x.Fill(ctx, vectors.Read, o.Progress); err != nil {
-		return fail(err)
+	if x.Present < x.Rows {
+		slog.Info("filling a Milvus collection", "of", s.Dir, "collection", x.Name, "address", o.Address, "rows", x.Rows, "there", x.Present)
+		if err := x.Fill(ctx, vectors.Read, o.Progress); err != nil {
+			return fail(err)
+		}
+		info.InsertSeconds = time.Since(start).Seconds()
+		start = time.Now()
 	}
-	info.InsertSeconds = time.Since(start).Seconds()
-	start = time.Now()
+	// All rows may be there of a run that was interrupted before they were indexed.
 	if err := x.Wait(ctx); err != nil {
 		return fail(err)
 	}

@@ -28,6 +28,9 @@ type Spec struct {
 	Dim      int
 	Kind     string // Milvus's name of the index, one of Kinds; "" is AUTOINDEX
 	batchMax int    // bytes of an insertion; 0 is 8 MiB
+	// How long Wait bears that no further row is indexed; 0 is 30 minutes, as a
+	// row counts when its segment, up to 1 GiB, is done.
+	stall time.Duration
 }
 
 // description is what the server keeps of a Spec, so that a collection of other
@@ -39,7 +42,8 @@ func (s Spec) description() string {
 // Collection is the vectors of a Spec on a server, or what is there of them.
 type Collection struct {
 	Spec
-	Present int // rows that were there when it was opened, from row 0 on
+	Present int  // rows that were there when it was opened, from row 0 on
+	ready   bool // all rows are there and searched through the index
 	client  *Client
 	effort  int // of a search; see Set
 }
@@ -70,13 +74,21 @@ func (c *Client) Open(ctx context.Context, s Spec) (*Collection, error) {
 	if err := x.index(ctx); err != nil {
 		return nil, err
 	}
+	if !there {
+		return x, nil
+	}
 	if err := x.load(ctx); err != nil {
 		return nil, err
 	}
-	if there {
-		if x.Present, err = x.present(ctx); err != nil {
+	if x.Present, err = x.present(ctx); err != nil {
+		return nil, err
+	}
+	if x.Present == x.Rows {
+		d, err := x.describeIndex(ctx)
+		if err != nil {
 			return nil, err
 		}
+		x.ready = d.PendingIndexRows == 0 && d.IndexedRows >= int64(x.Rows)
 	}
 	return x, nil
 }
@@ -176,9 +188,38 @@ func (x *Collection) describeIndex(ctx context.Context) (d milvusclient.IndexDes
 	return d, err
 }
 
-// load has the server make the collection ready for searches.
+// load has the server make the collection ready for searches, however long it takes.
 func (x *Collection) load(ctx context.Context) error {
-	return x.client.call(ctx, "load collection "+x.Name, x.tryLoad)
+	if err := x.client.call(ctx, "load collection "+x.Name, func(ctx context.Context) error {
+		_, err := x.client.c.LoadCollection(ctx, milvusclient.NewLoadCollectionOption(x.Name))
+		return err
+	}); err != nil {
+		return err
+	}
+	for {
+		var state entity.LoadState
+		if err := x.client.call(ctx, "ask how far "+x.Name+" is loaded", func(ctx context.Context) (err error) {
+			state, err = x.client.c.GetLoadState(ctx, milvusclient.NewGetLoadStateOption(x.Name))
+			return err
+		}); err != nil {
+			return err
+		}
+		if state.State == entity.LoadStateLoaded {
+			return nil
+		}
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
 }
 
 func (x *Collection) tryLoad(ctx context.Context) error {
@@ -245,9 +286,12 @@ func (x *Collection) present(ctx context.Context) (int, error) {
 	return n, nil
 }
 
-// Wait waits until the server has stored and indexed all rows, and checks their
-// number.
+// Wait waits until the server has stored and indexed all rows and searches
+// through the index, and checks their number. Fill comes before it.
 func (x *Collection) Wait(ctx context.Context) error {
+	if x.ready {
+		return nil
+	}
 	if err := x.client.call(ctx, "flush collection "+x.Name, func(ctx context.Context) error {
 		task, err := x.client.c.Flush(ctx, milvusclient.NewFlushOption(x.Name))
 		if err != nil {
@@ -257,26 +301,52 @@ func (x *Collection) Wait(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	for {
-		d, err := x.describeIndex(ctx)
-		if err != nil {
-			return err
-		}
-		if d.PendingIndexRows == 0 {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(time.Second):
-		}
+	if err := x.indexed(ctx); err != nil {
+		return err
+	}
+	// Query nodes that hold the collection go on searching rows without the index
+	// for a while: what is measured of a search by then wouldn't hold later.
+	if err := x.client.call(ctx, "release collection "+x.Name, func(ctx context.Context) error {
+		return x.client.c.ReleaseCollection(ctx, milvusclient.NewReleaseCollectionOption(x.Name))
+	}); err != nil {
+		return err
+	}
+	if err := x.load(ctx); err != nil {
+		return err
 	}
 	const all = 1<<63 - 1
 	n, err := x.count(ctx, all)
 	if err == nil && n != x.Rows {
 		err = x.other(fmt.Sprintf("has %d rows after all were sent, the features have %d", n, x.Rows))
 	}
+	x.ready = err == nil
 	return err
+}
+
+// indexed waits until the server has indexed all rows. One that can't build the
+// index doesn't tell, but tries again and again.
+func (x *Collection) indexed(ctx context.Context) error {
+	stall := x.stall
+	if stall == 0 {
+		stall = 30 * time.Minute
+	}
+	pending, since := int64(-1), time.Now()
+	for {
+		d, err := x.describeIndex(ctx)
+		if err != nil || d.PendingIndexRows == 0 {
+			return err
+		}
+		if d.PendingIndexRows != pending {
+			pending, since = d.PendingIndexRows, time.Now()
+		}
+		if time.Since(since) > stall {
+			return fmt.Errorf("Milvus at %s: index %s of %s: %d of %d rows were pending, none fewer for %s; the server's log says why; if it can't build this index, drop the collection and set another anchors.pairs.milvus.index_type",
+				x.client.address, x.Kind, x.Name, pending, d.TotalRows, stall)
+		}
+		if err := pause(ctx, time.Second); err != nil {
+			return err
+		}
+	}
 }
 
 // Len is the number of rows.

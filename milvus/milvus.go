@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -124,6 +125,13 @@ func passing(err error) bool {
 	switch status.Code(err) {
 	case codes.Unavailable, codes.ResourceExhausted, codes.Aborted, codes.DeadlineExceeded:
 		return true
+	}
+	// A server that was killed and restarted calls its old parts for a minute,
+	// until their sessions run out; Milvus 2.3 has only words for that.
+	for _, words := range []string{"node not match", "unrecoverable error"} {
+		if strings.Contains(err.Error(), words) {
+			return true
+		}
 	}
 	return errors.Is(err, context.DeadlineExceeded) || merr.IsRetryableErr(err)
 }

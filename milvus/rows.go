@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	retry "github.com/grpc-ecosystem/go-grpc-middleware/retry"
 	"github.com/milvus-io/milvus/client/v2/column"
 	"github.com/milvus-io/milvus/client/v2/entity"
 	"github.com/milvus-io/milvus/client/v2/milvusclient"
@@ -13,6 +14,8 @@ const (
 	insertBytes = 8 << 20 // a request; Milvus takes up to 64 MiB
 	mostFound   = 1 << 14 // rows a query (Milvus's quotaAndLimits.limits.topK)
 	answerRows  = 1 << 20 // an answer, each 12 bytes
+	mostQueries = 1 << 14 // a request (Milvus's quotaAndLimits.limits.nq)
+	queryBytes  = 8 << 20 // a request
 )
 
 // batch is the rows of an insertion. It depends on nothing else than Spec, so
@@ -64,7 +67,8 @@ func (x *Collection) insert(ctx context.Context, data []float32, first int, agai
 			_, err = x.client.c.Upsert(ctx, columns)
 		} else {
 			again = true // of a lost answer
-			_, err = x.client.c.Insert(ctx, columns)
+			// The client's own repetition would double rows whose answer was lost.
+			_, err = x.client.c.Insert(ctx, columns, retry.Disable())
 		}
 		return err
 	})
@@ -84,7 +88,7 @@ func (x *Collection) Search(ctx context.Context, queries []float32, k int) (scor
 	if limit == 0 {
 		return scores, rows, nil
 	}
-	block := max(1, answerRows/limit)
+	block := max(1, min(answerRows/limit, mostQueries, queryBytes/(4*dim)))
 	for from := 0; from < n; from += block {
 		asked := make([]entity.Vector, min(block, n-from))
 		for i := range asked {

@@ -84,8 +84,8 @@ rootCoord: {ip: 127.0.0.1, port: %[5]d}
 dataCoord: {ip: 127.0.0.1, port: %[6]d}
 queryCoord: {ip: 127.0.0.1, port: %[7]d}
 dataNode: {ip: 127.0.0.1, port: %[8]d}
-indexNode: {ip: 127.0.0.1, port: %[9]d}
-queryNode: {ip: 127.0.0.1, port: %[10]d}
+indexNode: {ip: 127.0.0.1, port: %[9]d, enableDisk: true}
+queryNode: {ip: 127.0.0.1, port: %[10]d, enableDisk: true}
 `, s.dir, o.SignIn, ports[0], ports[2], ports[3], ports[4], ports[5], ports[6], ports[7], ports[8])
 	// The only member of the cluster is reached within the process; it needn't know its own ports.
 	etcd := `
