@@ -55,5 +55,5 @@ if [[ -z ${ARF_TEST_MILVUS_LITE:-} ]]; then
 	ARF_TEST_MILVUS_LITE=$PWD/$dir/milvus_lite/lib/milvus
 fi
 export ARF_TEST_MILVUS ARF_TEST_MILVUS_LITE
-scripts/go test -count=1 -v "$@" ./milvus
-scripts/go test -count=1 -v -run=Milvus "$@" ./anchor
+scripts/go test -count=1 -timeout=30m -v "$@" ./milvus
+scripts/go test -count=1 -timeout=30m -v -run=Milvus "$@" ./index ./anchor

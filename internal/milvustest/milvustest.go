@@ -79,7 +79,7 @@ common:
   storageType: local
   security: {authorizationEnabled: %[2]t}
 log: {level: warn, file: {rootPath: %[1]s}}
-proxy: {ip: 127.0.0.1, port: %[3]d, internalPort: %[4]d}
+proxy: {ip: 127.0.0.1, port: %[3]d, internalPort: %[4]d, grpc: {serverMaxRecvSize: 67108864}}
 rootCoord: {ip: 127.0.0.1, port: %[5]d}
 dataCoord: {ip: 127.0.0.1, port: %[6]d}
 queryCoord: {ip: 127.0.0.1, port: %[7]d}
