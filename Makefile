@@ -101,7 +101,7 @@ test-go: ## vet and test only (PKG=./clip for one package)
 	@# Packages are tested side by side, so threads of one that wait must not spin.
 	OMP_WAIT_POLICY=PASSIVE $(GO) test -count=1 -timeout=20m $(PKG)
 
-test-milvus: engine ## the tests that need a Milvus server, which is fetched from PyPI (ARGS='-run=…')
+test-milvus: engine ## the tests that need Milvus servers, which are fetched from PyPI (ARGS='-run=…')
 	@scripts/milvus.sh $(ARGS)
 
 lint: ## golangci-lint and shellcheck

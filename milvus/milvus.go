@@ -58,6 +58,10 @@ type Client struct {
 // earlier, by its silence on the connection.
 const callTimeout = 5 * time.Minute
 
+// recovery is how long a call is begun again at least that meets a server which
+// answers, but has just been restarted.
+const recovery = 2 * time.Minute
+
 // Connect finds the server and signs in.
 func Connect(ctx context.Context, o Options) (*Client, error) {
 	c := &Client{address: o.Address, patience: o.Patience}
@@ -100,11 +104,15 @@ func (c *Client) call(ctx context.Context, what string, f func(context.Context) 
 		try, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
 		err := f(try)
-		if err != nil && (ctx.Err() != nil || !passing(err)) {
+		patience := c.patience
+		if err != nil && recovering(err) {
+			patience = max(patience, recovery)
+		}
+		if err != nil && (ctx.Err() != nil || !passing(err) || time.Since(start) > patience) {
 			err = backoff.Permanent(err)
 		}
 		return struct{}{}, err
-	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(c.patience), backoff.WithNotify(func(err error, pause time.Duration) {
+	}, backoff.WithBackOff(wait), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, pause time.Duration) {
 		slog.Warn("the Milvus server has to be asked again", "address", c.address, "to", what, "in", pause.Round(time.Millisecond), "error", err)
 	}))
 	switch {
@@ -126,12 +134,17 @@ func passing(err error) bool {
 	case codes.Unavailable, codes.ResourceExhausted, codes.Aborted, codes.DeadlineExceeded:
 		return true
 	}
-	// A server that was killed and restarted calls its old parts for a minute,
-	// until their sessions run out; Milvus 2.3 has only words for that.
-	for _, words := range []string{"node not match", "unrecoverable error"} {
+	return errors.Is(err, context.DeadlineExceeded) || merr.IsRetryableErr(err) || recovering(err)
+}
+
+// recovering tells an error of a server that was killed and restarted: it calls
+// its old parts until their sessions run out, after a minute. Milvus 2.3 has
+// only words for that.
+func recovering(err error) bool {
+	for _, words := range []string{"node not match", "NodeNotFound", "node not found", "unrecoverable error", "client connection is closing"} {
 		if strings.Contains(err.Error(), words) {
 			return true
 		}
 	}
-	return errors.Is(err, context.DeadlineExceeded) || merr.IsRetryableErr(err)
+	return false
 }

@@ -195,7 +195,7 @@ func TestFillGoesOn(t *testing.T) {
 	milvustest.Each(t, func(t *testing.T, server *milvustest.Server) {
 		const rows, dim = 2050, 8
 		data := unit(rows, dim, 1)
-		s := Spec{Name: "halves", Content: "test", Rows: rows, Dim: dim, batchMax: 100 * 4 * dim}
+		s := Spec{Name: "halves", Content: "test", Rows: rows, Dim: dim, Kind: "FLAT", batchMax: 100 * 4 * dim}
 		x, err := connect(t, server.Address, time.Second).Open(t.Context(), s)
 		if err != nil {
 			t.Fatal(err)

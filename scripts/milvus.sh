@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests of anchors.pairs.index: milvus against real servers of PyPI: Milvus itself, in one process
 # (64-bit x86 Linux only), and Milvus Lite, whose program speaks Milvus's protocol with fewer indexes and no sign-in
-# (also arm64). They're fetched into build/, once (58 and 55 MB).
+# (also arm64). They're fetched into build/, once (58 and 55 MB; 420 MB unpacked).
 #   scripts/milvus.sh [flags of go test]
 #
 # ARF_TEST_MILVUS       a milvus program to use in its place; beside it are its libraries
