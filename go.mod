@@ -14,8 +14,8 @@ require (
 	github.com/gofrs/flock v0.13.1
 	github.com/google/go-cmp v0.7.0
 	github.com/google/renameio/v2 v2.0.2
-	github.com/klauspost/compress v1.18.5
 	github.com/grpc-ecosystem/go-grpc-middleware v1.3.0
+	github.com/klauspost/compress v1.18.5
 	github.com/milvus-io/milvus/client/v2 v2.6.2
 	github.com/milvus-io/milvus/pkg/v2 v2.6.7-0.20251201120310-af64f2acba38
 	github.com/nlpodyssey/gopickle v0.2.0
