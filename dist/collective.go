@@ -60,15 +60,6 @@ func (g *Group) do(f func()) error {
 // errAlone is told rather than waited for: the others are in Agree.
 var errAlone = errors.New("a collective inside of Agree or Lead, where the other processes wait for rank 0 and take no part")
 
-// Together is g, but nil inside of Agree and Lead: what shares its work by it does
-// it alone there.
-func (g *Group) Together() *Group {
-	if g == nil || g.alone {
-		return nil
-	}
-	return g
-}
-
 // Sum adds up values over the processes, in place.
 func (g *Group) Sum(values []float64) error {
 	if g == nil || len(values) == 0 {

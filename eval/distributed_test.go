@@ -250,16 +250,3 @@ func TestAProcessWithoutItsShareEndsAll(t *testing.T) {
 		})
 	}
 }
-
-// Rank 0 may measure alone while the others wait.
-func leads(ctx context.Context, g *dist.Group, args []string) error {
-	return g.Lead(func() error { return shareMeasures(ctx, g, args) })
-}
-
-func TestRankZeroMeasuresAloneInLead(t *testing.T) {
-	table := captionTable(t, 9)
-	want := disttest.Run(t, 1, "measures", "2", table)
-	if got := disttest.Run(t, 2, "leads", "2", table); got[0] != want[0] || got[1] != "" {
-		t.Errorf("%q, want %q", got, want)
-	}
-}

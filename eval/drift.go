@@ -78,7 +78,7 @@ func (r *DriftResult) measure(ctx context.Context, models [2]*clip.Model, pairs 
 	if err != nil {
 		return err
 	}
-	g := o.Group.Together()
+	g := o.Group
 	err = sameSet(g, func(write func(string, ...any)) {
 		write("%d %d", o.BatchSize, r.Selected)
 		for i, text := range textOfRow {

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	if err := torch.Load(); err == nil {
 		torch.SetThreads(1)
 	}
-	disttest.Main(map[string]disttest.Worker{"measures": shareMeasures, "each its own": eachOwn, "leads": leads})
+	disttest.Main(map[string]disttest.Worker{"measures": shareMeasures, "each its own": eachOwn})
 	os.Exit(m.Run())
 }
 

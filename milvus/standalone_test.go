@@ -61,12 +61,13 @@ func TestIndexes(t *testing.T) {
 				t.Fatal(err)
 			}
 			err = x.Wait(t.Context())
-			// The server of PyPI was built without it, and doesn't say so.
+			// The server of PyPI was built without it, and doesn't say so. Then the error must.
 			if test.kind == "DISKANN" && err != nil {
 				if !strings.Contains(err.Error(), "index DISKANN of index_DISKANN: 10000 of 10000 rows were pending") || !strings.Contains(err.Error(), "anchors.pairs.milvus.index_type") {
 					t.Fatal(err)
 				}
-				t.Skip(err)
+				t.Log(err)
+				return
 			}
 			if err != nil {
 				t.Fatal(err)

@@ -25,8 +25,11 @@ type chain struct {
 }
 
 // Backward takes the gradient through the chains since the last call, after the
-// loss's Backward has brought it to their ends.
+// loss's Backward has brought it to their ends. Of nil it does nothing.
 func (c *Checkpoints) Backward() {
+	if c == nil {
+		return
+	}
 	chains := c.chains
 	c.chains = nil
 	for _, chain := range slices.Backward(chains) {

@@ -36,6 +36,9 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == "ours" {
 		exit(ours(os.Args[2]))
 	}
+	if len(os.Args) == 4 && os.Args[1] == "random" {
+		exit(writeRandom(os.Args[2], os.Args[3]))
+	}
 	var o options
 	only := ""
 	flag.IntVar(&o.rounds, "rounds", 5, "`rounds` of each row: ours and the peer, one after the other")

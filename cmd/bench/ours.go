@@ -57,12 +57,12 @@ func load(w work) (*clip.Model, error) {
 	if w.Model != "" {
 		return clip.Load(w.Model, torch.CPU)
 	}
-	return randomViT()
+	return random("ViT-B-32")
 }
 
-// randomViT is a ViT-B/32 of random weights.
-func randomViT() (*clip.Model, error) {
-	config, err := clip.ArchitectureConfig("ViT-B-32")
+// random is a published architecture with random weights.
+func random(architecture string) (*clip.Model, error) {
+	config, err := clip.ArchitectureConfig(architecture)
 	if err != nil {
 		return nil, err
 	}
@@ -73,6 +73,15 @@ func randomViT() (*clip.Model, error) {
 	m.Init(1)
 	m.Tokenizer, err = text.CLIP(config.Text.ContextLength)
 	return m, err
+}
+
+// writeRandom writes such a model, to profile its training.
+func writeRandom(architecture, dir string) error {
+	m, err := random(architecture)
+	if err != nil {
+		return err
+	}
+	return m.Save(dir, torch.Float32, nil)
 }
 
 // forward runs the image tower on ready pixels.

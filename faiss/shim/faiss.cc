@@ -145,11 +145,10 @@ int reserve(int64_t index, int64_t count) {
 int reserve_lists(int64_t index, const int64_t *sizes) {
   return guard([&] {
     auto &x = dynamic_cast<faiss::IndexIVF &>(index_of(index));
-    auto *lists = dynamic_cast<faiss::ArrayInvertedLists *>(x.invlists);
-    if (!lists) return;
+    auto &lists = dynamic_cast<faiss::ArrayInvertedLists &>(*x.invlists);
     for (size_t i = 0; i < x.nlist; i++) {
-      reserve_in(lists->codes[i], sizes[i] * x.code_size, 0);
-      reserve_in(lists->ids[i], sizes[i], 0);
+      reserve_in(lists.codes[i], sizes[i] * x.code_size, 0);
+      reserve_in(lists.ids[i], sizes[i], 0);
     }
   });
 }
