@@ -317,9 +317,7 @@ func (b *pageBody) values(data []byte, encoding format.Encoding, n int32) error 
 			return err
 		}
 		return checkRuns(runs, 1, int(n))
-	case format.DeltaBinaryPacked:
-		return deltaCount(data, int(n))
-	case format.DeltaLengthByteArray:
+	case format.DeltaBinaryPacked, format.DeltaLengthByteArray:
 		return deltaCount(data, int(n))
 	case format.DeltaByteArray:
 		prefixes, rest, err := deltaLengths(data, int(n))
