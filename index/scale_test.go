@@ -34,7 +34,7 @@ type scaleResult struct {
 
 	SearchSeconds float64 `json:"search_seconds"` // wall clock, reading the vectors from disk included
 	// VectorBytes are the vectors' in float32, PeakBytes the most resident memory
-	// above that before the search or build.
+	// during the search or build, above that before the first of them.
 	VectorBytes     int64   `json:"vector_bytes"`
 	PeakBytes       int64   `json:"peak_bytes"`
 	PeakOverVectors float64 `json:"peak_over_vectors"`
@@ -98,8 +98,10 @@ func TestScale(t *testing.T) {
 	t.Logf("%d vectors of %d numbers, %d threads", vectors, base.Dim, threads)
 
 	exact := base
+	debug.FreeOSMemory() // what was freed counts as resident otherwise
+	resident := statusBytes(t, "VmRSS")
 	exact.Name, exact.GEMMGFLOPS = "exact", gemm(base.Dim)
-	memory := resetPeak(t)
+	memory := resetPeak(t, resident)
 	start := time.Now()
 	want, err := (&Exact{Vectors: store.Images()}).Search(t.Context(), asking, k)
 	if err != nil {
@@ -112,7 +114,7 @@ func TestScale(t *testing.T) {
 
 	approximate := base
 	approximate.Name = "faiss"
-	memory = resetPeak(t)
+	memory = resetPeak(t, resident)
 	x, info, err := store.FAISS(t.Context(), false, FAISSOptions{Progress: func(done, total int) {
 		if done*10/total > (done-8192)*10/total {
 			t.Logf("%s: %d of %d vectors added", time.Now().Format(time.TimeOnly), done, total)
@@ -251,15 +253,15 @@ func gemm(dim int) float64 {
 }
 
 // resetPeak has Linux forget the peak of the resident memory; what it returns
-// gives the peak since, above what was resident then.
-func resetPeak(t *testing.T) func() int64 {
+// gives the peak since, above base: what was resident before all searches, since
+// the C heap keeps what one has freed and the next one uses it.
+func resetPeak(t *testing.T, base int64) func() int64 {
 	t.Helper()
-	debug.FreeOSMemory() // what was freed counts as resident otherwise
+	debug.FreeOSMemory()
 	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
 		t.Fatalf("the peak memory can't be measured: %v", err)
 	}
-	before := statusBytes(t, "VmRSS")
-	return func() int64 { return statusBytes(t, "VmHWM") - before }
+	return func() int64 { return statusBytes(t, "VmHWM") - base }
 }
 
 func statusBytes(t *testing.T, name string) int64 {
