@@ -45,7 +45,7 @@ func newChat(t *testing.T) *chat {
 			} `json:"messages"`
 		}
 		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
-			http.Error(w, err.Error(), 400)
+			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
 		text := fmt.Sprintf("there is a red disc of %d bytes, %d", len(q.Messages[0].Content[0].ImageURL.URL), q.Seed)
@@ -59,7 +59,7 @@ func newChat(t *testing.T) *chat {
 		case c.broken != nil && c.broken(n):
 			fmt.Fprint(w, `{"choices":[{"message":`)
 		case c.refused != nil && c.refused(n):
-			w.WriteHeader(400)
+			w.WriteHeader(http.StatusBadRequest)
 			fmt.Fprint(w, `{"error":{"message":"not this one"}}`)
 		default:
 			json.NewEncoder(w).Encode(map[string]any{

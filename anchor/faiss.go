@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"arf/index"
 
@@ -19,18 +20,15 @@ type FAISSSummary struct {
 
 // String is a line for the user.
 func (s *FAISSSummary) String() string {
-	text := "faiss:"
-	for i, x := range s.Indexes {
-		if i > 0 {
-			text += " and"
-		}
-		text += fmt.Sprintf(" %s of %d rows (%s", cmp.Or(x.Kind, "a given index"), x.Rows, humanize.IBytes(uint64(x.Bytes)))
+	var parts []string
+	for _, x := range s.Indexes {
+		text := fmt.Sprintf("%s of %d rows (%s", cmp.Or(x.Kind, "a given index"), x.Rows, humanize.IBytes(uint64(x.Bytes)))
 		if x.Built {
 			text += fmt.Sprintf(", built in %.1f s", x.TrainSeconds+x.AddSeconds)
 		}
-		text += ")"
+		parts = append(parts, text+")")
 	}
-	return text + "; " + s.SearchSummary.String()
+	return fmt.Sprintf("faiss: %s; %s", strings.Join(parts, " and "), s.SearchSummary)
 }
 
 // openFAISS opens or builds the indexes beside the pool's features.

@@ -3,6 +3,7 @@ package anchor
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"arf/index"
 	"arf/milvus"
@@ -23,18 +24,15 @@ type MilvusSummary struct {
 
 // String is a line for the user.
 func (s *MilvusSummary) String() string {
-	text := "milvus:"
-	for i, x := range s.Collections {
-		if i > 0 {
-			text += " and"
-		}
-		text += fmt.Sprintf(" %s at %s, %s of %d rows (%s of vectors", x.Collection, x.Address, x.Kind, x.Rows, humanize.IBytes(uint64(x.Bytes)))
+	var parts []string
+	for _, x := range s.Collections {
+		text := fmt.Sprintf("%s at %s, %s of %d rows (%s of vectors", x.Collection, x.Address, x.Kind, x.Rows, humanize.IBytes(uint64(x.Bytes)))
 		if sent := x.Rows - x.Present; sent > 0 {
 			text += fmt.Sprintf(", %d of them sent in %.1f s and indexed in %.1f s", sent, x.InsertSeconds, x.IndexSeconds)
 		}
-		text += ")"
+		parts = append(parts, text+")")
 	}
-	return text + fmt.Sprintf("; %s; %s of memory at most", s.SearchSummary, humanize.IBytes(uint64(s.PeakMemory)))
+	return fmt.Sprintf("milvus: %s; %s; %s of memory at most", strings.Join(parts, " and "), s.SearchSummary, humanize.IBytes(uint64(s.PeakMemory)))
 }
 
 // openMilvus opens or fills the server's collections of the pool's features.

@@ -218,10 +218,10 @@ func TestEndpointTriesAgain(t *testing.T) {
 			}
 		},
 		"lost connection": func(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) },
-		"500":             func(w http.ResponseWriter, r *http.Request) { http.Error(w, "oh no", 500) },
+		"500":             func(w http.ResponseWriter, r *http.Request) { http.Error(w, "oh no", http.StatusInternalServerError) },
 		"503 in HTML": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "text/html")
-			w.WriteHeader(503)
+			w.WriteHeader(http.StatusServiceUnavailable)
 			io.WriteString(w, "<html>loading")
 		},
 		"429": func(w http.ResponseWriter, r *http.Request) {
@@ -425,7 +425,7 @@ func TestEndpointStaysBelowTheCap(t *testing.T) {
 	}
 	v.fault = func(n int, w http.ResponseWriter, r *http.Request) bool {
 		if n%2 == 0 {
-			http.Error(w, "busy", 503)
+			http.Error(w, "busy", http.StatusServiceUnavailable)
 		}
 		return n%2 == 0
 	}

@@ -360,7 +360,7 @@ func (d *drawer) stop() []byte {
 	// It was killed: how its pipes and it ended says nothing.
 	_ = c.cmd.Process.Kill()
 	_ = c.in.Close()
-	<-c.written
+	<-c.written //nolint:errcheck // it says no more than they
 	_ = c.cmd.Wait()
 	return c.stderr.Bytes()
 }

@@ -313,7 +313,7 @@ func TestAloneChangesNothing(t *testing.T) {
 		t.Errorf("%v, %v", all, err)
 	}
 	broken := errors.New("broken")
-	if err := g.Close(broken); err != broken {
+	if err := g.Close(broken); !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -74,7 +74,7 @@ func TestCaptionsOfAnEndpoint(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		requests++
 		if r.Header.Get("Authorization") != "Bearer open sesame" {
-			http.Error(w, `{"error":{"message":"who are you?"}}`, 401)
+			http.Error(w, `{"error":{"message":"who are you?"}}`, http.StatusUnauthorized)
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")

@@ -88,8 +88,7 @@ func (h httpStore) request(ctx context.Context, part, version string) (*http.Res
 	}
 	r, err := http.DefaultClient.Do(q)
 	if err != nil {
-		var full *url.Error
-		if errors.As(err, &full) { // its text has the URL with its signature
+		if full, ok := errors.AsType[*url.Error](err); ok { // its text has the URL with its signature
 			err = full.Err
 		}
 		return nil, err

@@ -105,8 +105,7 @@ func (t Tries) do(ctx context.Context, what string, f func(context.Context) (pro
 		}
 		pause := wait << (try - 1)
 		pause = pause/2 + rand.N(pause)
-		var asked retryAfter
-		if errors.As(err, &asked) {
+		if asked, ok := errors.AsType[retryAfter](err); ok {
 			pause = max(pause, min(asked.wait, time.Minute))
 		}
 		select {

@@ -153,20 +153,20 @@ func TestFaults(t *testing.T) {
 	}{
 		"500 once": {fault: func(call int, w http.ResponseWriter, _ *http.Request) bool {
 			if call == 2 {
-				http.Error(w, "no", 500)
+				http.Error(w, "no", http.StatusInternalServerError)
 			}
 			return call == 2
 		}, calls: 3},
 		"500 always": {fault: func(call int, w http.ResponseWriter, _ *http.Request) bool {
 			if call > 1 {
-				http.Error(w, "no", 500)
+				http.Error(w, "no", http.StatusInternalServerError)
 			}
 			return call > 1
 		}, err: "500 Internal Server Error; the same command goes on", calls: 4},
 		"429 with a time": {fault: func(call int, w http.ResponseWriter, _ *http.Request) bool {
 			if call == 2 {
 				w.Header().Set("Retry-After", "1")
-				http.Error(w, "slowly", 429)
+				http.Error(w, "slowly", http.StatusTooManyRequests)
 			}
 			return call == 2
 		}, calls: 3},
@@ -307,7 +307,7 @@ func TestOpenErrors(t *testing.T) {
 	s.fault = func(_ int, w http.ResponseWriter, r *http.Request) bool {
 		switch r.URL.Path {
 		case "/forbidden":
-			http.Error(w, "no", 403)
+			http.Error(w, "no", http.StatusForbidden)
 		case "/empty":
 			return false
 		default:
@@ -424,7 +424,7 @@ func TestContextEndsAFetch(t *testing.T) {
 	s := serve(t, content(1000, 8))
 	s.fault = func(call int, w http.ResponseWriter, _ *http.Request) bool {
 		if call > 1 {
-			http.Error(w, "no", 503)
+			http.Error(w, "no", http.StatusServiceUnavailable)
 		}
 		return call > 1
 	}

@@ -17,6 +17,7 @@ flatten() {
 	rm -rf "$to.tmp"
 	(cd "$from" && find . -type d) | while read -r folder; do
 		mkdir -p "$to.tmp/$folder"
+		# shellcheck disable=SC2016 # the inner shell is to expand them
 		find "$from/$folder" -maxdepth 1 -name '*.png' -size -2M -print0 |
 			xargs -0r sh -c 'vipsthumbnail --size 256 -o "$0" "$@" || exit 1' "$PWD/$to.tmp/$folder/%s.jpg[background=255]" 2>>"$log" || true
 	done

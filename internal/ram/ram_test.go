@@ -1,6 +1,7 @@
 package ram
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -11,9 +12,7 @@ func TestAvailable(t *testing.T) {
 	const gib = 1 << 30
 	meminfo := map[string]string{"proc/meminfo": "MemTotal: 99999999 kB\nMemAvailable:    8388608 kB\n"}
 	with := func(files map[string]string) map[string]string {
-		for name, content := range meminfo {
-			files[name] = content
-		}
+		maps.Copy(files, meminfo)
 		return files
 	}
 	for name, c := range map[string]struct {
