@@ -19,7 +19,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/google/renameio/v2"
+	"arf/internal/atomicfile"
 )
 
 // beside gives the summary's path, pairs.json for pairs.parquet.
@@ -43,7 +43,7 @@ func readSummary(path string, v any) (bool, error) {
 func writeSummary(path string, v any) error {
 	data, err := json.MarshalIndent(v, "", "  ")
 	if err == nil {
-		err = renameio.WriteFile(path, append(data, '\n'), 0o644)
+		err = atomicfile.Write(path, append(data, '\n'), 0o644)
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", path, err)

@@ -10,11 +10,10 @@ import (
 
 	"arf/checkpoint"
 	"arf/clip"
+	"arf/internal/atomicfile"
 	"arf/nn"
 	"arf/text"
 	"arf/torch"
-
-	"github.com/google/renameio/v2"
 )
 
 // Files of a captioner folder, beside the tokenizer's.
@@ -131,7 +130,7 @@ func (m *Model) Save(dir string, dtype torch.DType, metadata map[string]string) 
 		return fmt.Errorf("save captioner: %w", err)
 	}
 	// The config goes last: a folder with one is whole.
-	if err := renameio.WriteFile(filepath.Join(dir, configFile), append(config, '\n'), 0o644); err != nil {
+	if err := atomicfile.Write(filepath.Join(dir, configFile), append(config, '\n'), 0o644); err != nil {
 		return fmt.Errorf("save captioner: %w", err)
 	}
 	return nil

@@ -13,11 +13,10 @@ import (
 	"arf/clip"
 	"arf/dataset"
 	"arf/imaging"
+	"arf/internal/atomicfile"
 	"arf/nn"
 	"arf/torch"
 	"arf/train"
-
-	"github.com/google/renameio/v2"
 )
 
 // Options of Train. Only Dir is needed; zero values take the defaults given.
@@ -278,7 +277,7 @@ func (t *task) finish(ctx context.Context, folder string, steps int) error {
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(filepath.Join(folder, "training.json"), append(data, '\n'), 0o644); err != nil {
+	if err := atomicfile.Write(filepath.Join(folder, "training.json"), append(data, '\n'), 0o644); err != nil {
 		return fmt.Errorf("train captioner: %w", err)
 	}
 	return nil

@@ -10,9 +10,9 @@ import (
 	"path/filepath"
 	"slices"
 
+	"arf/internal/atomicfile"
 	"arf/torch"
 
-	"github.com/google/renameio/v2"
 	"github.com/nlpodyssey/safetensors"
 )
 
@@ -119,7 +119,7 @@ func WriteSafetensors(path string, tensors Tensors, metadata map[string]string) 
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	file, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
+	file, err := atomicfile.Create(path)
 	if err != nil {
 		return err
 	}

@@ -10,9 +10,9 @@ import (
 	"strconv"
 	"strings"
 
+	"arf/internal/atomicfile"
 	"arf/torch"
 
-	"github.com/google/renameio/v2"
 	"gopkg.in/yaml.v3"
 )
 
@@ -49,7 +49,7 @@ func (m *Model) WriteCard(dir string, c Card) error {
 		return err
 	}
 	dtype := m.Source.DType
-	if err := renameio.WriteFile(filepath.Join(dir, cardFile), c.format(m, f.layout, cmp.Or(dtype, torch.Float32)), 0o644); err != nil {
+	if err := atomicfile.Write(filepath.Join(dir, cardFile), c.format(m, f.layout, cmp.Or(dtype, torch.Float32)), 0o644); err != nil {
 		return fmt.Errorf("model card: %w", err)
 	}
 	return nil

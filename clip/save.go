@@ -11,11 +11,10 @@ import (
 	"slices"
 
 	"arf/checkpoint"
+	"arf/internal/atomicfile"
 	"arf/nn"
 	"arf/text"
 	"arf/torch"
-
-	"github.com/google/renameio/v2"
 )
 
 // SaveOptions say how a model is written.
@@ -98,16 +97,16 @@ func (m *Model) SaveWith(dir string, o SaveOptions) (err error) {
 		return err
 	}
 	if o.Card != nil {
-		if err := renameio.WriteFile(filepath.Join(dir, cardFile), o.Card.format(m, o.Layout, o.DType), 0o644); err != nil {
+		if err := atomicfile.Write(filepath.Join(dir, cardFile), o.Card.format(m, o.Layout, o.DType), 0o644); err != nil {
 			return err
 		}
 	}
 	if preprocessor != nil {
-		if err := renameio.WriteFile(filepath.Join(dir, preprocessorFile), append(preprocessor, '\n'), 0o644); err != nil {
+		if err := atomicfile.Write(filepath.Join(dir, preprocessorFile), append(preprocessor, '\n'), 0o644); err != nil {
 			return err
 		}
 	}
-	return renameio.WriteFile(filepath.Join(dir, configFile), append(config, '\n'), 0o644)
+	return atomicfile.Write(filepath.Join(dir, configFile), append(config, '\n'), 0o644)
 }
 
 // layout is Hugging Face's where it can hold the model, else open_clip's.

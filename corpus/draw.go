@@ -24,7 +24,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"arf/internal/atomicfile"
+
 	"golang.org/x/sync/errgroup"
 )
 
@@ -126,7 +127,7 @@ func drawSet(ctx context.Context, icons []*icon, opts Options) error {
 		}
 		return nil
 	}
-	blob, err := renameio.NewPendingFile(base + ".png")
+	blob, err := atomicfile.Create(base + ".png")
 	if err != nil {
 		return fmt.Errorf("drawing %s: %w", icons[0].Set, err)
 	}
@@ -169,7 +170,7 @@ func drawSet(ctx context.Context, icons []*icon, opts Options) error {
 	if err := gob.NewEncoder(&index).Encode(results); err != nil {
 		return fmt.Errorf("drawing %s: %w", icons[0].Set, err)
 	}
-	if err := renameio.WriteFile(base+".gob", index.Bytes(), 0o644); err != nil {
+	if err := atomicfile.Write(base+".gob", index.Bytes(), 0o644); err != nil {
 		return fmt.Errorf("drawing %s: %w", icons[0].Set, err)
 	}
 	for i, ic := range icons {

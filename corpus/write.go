@@ -17,7 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	"github.com/google/renameio/v2"
+	"arf/internal/atomicfile"
 )
 
 // shardPairs is how many pairs a tar holds.
@@ -261,7 +261,7 @@ func writeLicences(parts []part, r *rules, name string) error {
 	if err := w.Error(); err != nil {
 		return fmt.Errorf("writing %s: %w", name, err)
 	}
-	if err := renameio.WriteFile(name, out.Bytes(), 0o644); err != nil {
+	if err := atomicfile.Write(name, out.Bytes(), 0o644); err != nil {
 		return fmt.Errorf("writing %s: %w", name, err)
 	}
 	return nil
@@ -272,7 +272,7 @@ func writeJSON(name string, v any) error {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", name, err)
 	}
-	if err := renameio.WriteFile(name, data, 0o644); err != nil {
+	if err := atomicfile.Write(name, data, 0o644); err != nil {
 		return fmt.Errorf("writing %s: %w", name, err)
 	}
 	return nil

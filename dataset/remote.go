@@ -13,9 +13,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"arf/internal/atomicfile"
 	"arf/remote"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -150,7 +150,7 @@ func remoteIndex(f *remote.File, number int32, problems *Problems) ([]tarSample,
 	if err := gob.NewEncoder(&out).Encode(index); err != nil {
 		return nil, err
 	}
-	if err := renameio.WriteFile(path, out.Bytes(), 0o644); err != nil {
+	if err := atomicfile.Write(path, out.Bytes(), 0o644); err != nil {
 		return nil, fmt.Errorf("write the index of %s: %w", remote.Redacted(f.URL), err)
 	}
 	return samples, nil

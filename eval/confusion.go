@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strconv"
 
-	"github.com/google/renameio/v2"
+	"arf/internal/atomicfile"
 )
 
 // Confusion is an entry of the confusion matrix off its diagonal: N images of
@@ -67,7 +67,7 @@ func (r *Result) SaveConfusions(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(path, b.Bytes(), 0o644); err != nil {
+	if err := atomicfile.Write(path, b.Bytes(), 0o644); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

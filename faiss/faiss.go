@@ -23,9 +23,8 @@ import (
 	"sync"
 	"unsafe"
 
+	"arf/internal/atomicfile"
 	"arf/internal/sharedlib"
-
-	"github.com/google/renameio/v2"
 )
 
 const libraryName = "libarf_faiss.so"
@@ -251,7 +250,7 @@ func (x *Index) Search(ctx context.Context, queries []float32, k int) (scores []
 
 // Write writes the index atomically, as a file that other programs' FAISS reads.
 func (x *Index) Write(path string) error {
-	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
+	f, err := atomicfile.Create(path)
 	if err != nil {
 		return err
 	}

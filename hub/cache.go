@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"arf/internal/atomicfile"
+
 	"github.com/gofrs/flock"
 	"github.com/google/renameio/v2"
 )
@@ -67,7 +69,7 @@ func (c *client) remember(r reference, sha string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, []byte(sha), 0o644)
+	return atomicfile.Write(path, []byte(sha), 0o644)
 }
 
 // file sees to it that a snapshot has a file, fetching its blob if need be.

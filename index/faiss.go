@@ -18,10 +18,9 @@ import (
 	"time"
 
 	"arf/faiss"
+	"arf/internal/atomicfile"
 	"arf/internal/ram"
 	"arf/torch"
-
-	"github.com/google/renameio/v2"
 )
 
 // FAISSInfo tells of a FAISS index and how it was built. It lies beside the
@@ -296,7 +295,7 @@ func writeFAISS(path string, x *faiss.Index, info *FAISSInfo) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(infoPath(path), append(data, '\n'), 0o644)
+	return atomicfile.Write(infoPath(path), append(data, '\n'), 0o644)
 }
 
 // freeMemory is 8 GiB where the machine says nothing.

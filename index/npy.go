@@ -10,9 +10,9 @@ import (
 	"os"
 	"slices"
 
+	"arf/internal/atomicfile"
 	"arf/torch"
 
-	"github.com/google/renameio/v2"
 	"github.com/sbinet/npyio/npy"
 )
 
@@ -138,7 +138,7 @@ func writeMatrix(path string, data []float32, dim int) (err error) {
 	torch.Scope(func() {
 		out = append(out, torch.From(torch.CPU, data, len(data)).Cast(torch.Float16).Bytes()...)
 	})
-	if err := renameio.WriteFile(path, out, 0o644); err != nil {
+	if err := atomicfile.Write(path, out, 0o644); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

@@ -15,10 +15,9 @@ import (
 	"testing"
 	"time"
 
+	"arf/internal/atomicfile"
 	"arf/internal/parquetfile"
 	"arf/torch"
-
-	"github.com/google/renameio/v2"
 )
 
 // scaleResult is an entry of docs/bench-index.json.
@@ -146,7 +145,7 @@ func TestScale(t *testing.T) {
 
 	data, err := json.MarshalIndent([]scaleResult{exact, approximate}, "", "  ")
 	if err == nil {
-		err = renameio.WriteFile(out, append(data, '\n'), 0o644)
+		err = atomicfile.Write(out, append(data, '\n'), 0o644)
 	}
 	if err != nil {
 		t.Fatal(err)

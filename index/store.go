@@ -15,7 +15,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/renameio/v2"
+	"arf/internal/atomicfile"
 )
 
 // Manifest is features.json: what a folder of features was made from.
@@ -243,7 +243,7 @@ func writeManifest(dir string, m Manifest) error {
 		return err
 	}
 	path := filepath.Join(dir, manifestName)
-	if err := renameio.WriteFile(path, append(data, '\n'), 0o644); err != nil {
+	if err := atomicfile.Write(path, append(data, '\n'), 0o644); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

@@ -28,13 +28,13 @@ import (
 	"arf/dist"
 	"arf/eval"
 	"arf/hub"
+	"arf/internal/atomicfile"
 	"arf/remote"
 	"arf/report"
 	"arf/torch"
 	"arf/train"
 
 	"github.com/goccy/go-yaml"
-	"github.com/google/renameio/v2"
 )
 
 // Options of a run that are no part of its results.
@@ -142,6 +142,10 @@ func Run(ctx context.Context, cfg *config.Config, last Step, o Options) (err err
 		if unlock, err = train.Lock(r.dir, "give this run another name (--set name=…)"); err != nil {
 			return fmt.Errorf("run folder: %w", err)
 		}
+		if err := atomicfile.Clean(r.dir); err != nil { // no other process works there now
+			unlock()
+			return fmt.Errorf("run folder: %w", err)
+		}
 		return nil
 	})
 	if err != nil {
@@ -225,7 +229,7 @@ func (r *run) begin() error {
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(filepath.Join(r.dir, "config.yaml"), text, 0o644); err != nil {
+	if err := atomicfile.Write(filepath.Join(r.dir, "config.yaml"), text, 0o644); err != nil {
 		return fmt.Errorf("write the run's config: %w", err)
 	}
 	device := r.device.String()

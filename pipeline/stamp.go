@@ -11,9 +11,8 @@ import (
 	"time"
 
 	"arf/config"
+	"arf/internal/atomicfile"
 	"arf/report"
-
-	"github.com/google/renameio/v2"
 )
 
 // stamp is the file that tells a finished step: what it was made from.
@@ -50,7 +49,7 @@ func finished(dir, hash string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(filepath.Join(dir, stampFile), data, 0o644); err != nil {
+	if err := atomicfile.Write(filepath.Join(dir, stampFile), data, 0o644); err != nil {
 		return fmt.Errorf("stamp %s: %w", dir, err)
 	}
 	return nil
@@ -77,7 +76,7 @@ func restart(dir, hash string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	return renameio.WriteFile(filepath.Join(dir, begunFile), []byte(hash), 0o644)
+	return atomicfile.Write(filepath.Join(dir, begunFile), []byte(hash), 0o644)
 }
 
 // setAside moves what was begun in dir from other inputs out of the way, into

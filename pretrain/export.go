@@ -8,10 +8,9 @@ import (
 
 	"arf/clip"
 	"arf/corpus"
+	"arf/internal/atomicfile"
 	"arf/torch"
 	"arf/train"
-
-	"github.com/google/renameio/v2"
 )
 
 // Training is training.json beside an exported model: what it was made of and
@@ -54,7 +53,7 @@ func Export(dir string, m *clip.Model, t Training) error {
 	if err := train.ThinMetrics(filepath.Join(dir, "metrics.jsonl"), filepath.Join(out, "training-log.jsonl"), logEvery); err != nil {
 		return err
 	}
-	return renameio.WriteFile(filepath.Join(out, "training.json"), append(record, '\n'), 0o644)
+	return atomicfile.Write(filepath.Join(out, "training.json"), append(record, '\n'), 0o644)
 }
 
 // corpusInfo picks from the corpus's manifest what identifies the pairs; nil for

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/google/renameio/v2"
+	"arf/internal/atomicfile"
 )
 
 // Report is a profile's result; times and counts are a step's.
@@ -101,7 +101,7 @@ func (r *Report) Save(path string) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, append(text, '\n'), 0o644)
+	return atomicfile.Write(path, append(text, '\n'), 0o644)
 }
 
 // Table prints the report for people.

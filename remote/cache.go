@@ -17,9 +17,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"arf/internal/atomicfile"
+
 	"github.com/dustin/go-humanize"
 	"github.com/gofrs/flock"
-	"github.com/google/renameio/v2"
 )
 
 // Cache keeps whole files on disk, the ones used last. Several programs may
@@ -125,7 +126,7 @@ func (f *File) begin() error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, data, 0o644)
+	return atomicfile.Write(path, data, 0o644)
 }
 
 // Size is the file's, in bytes.

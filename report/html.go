@@ -14,8 +14,9 @@ import (
 	"strings"
 	"time"
 
+	"arf/internal/atomicfile"
+
 	"github.com/dustin/go-humanize"
-	"github.com/google/renameio/v2"
 )
 
 var (
@@ -177,7 +178,7 @@ func (r *Run) WriteHTML(path string) error { return writePage(path, r.writeHTML)
 
 // writePage writes a file in one step.
 func writePage(path string, write func(io.Writer) error) error {
-	file, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
+	file, err := atomicfile.Create(path)
 	if err != nil {
 		return fmt.Errorf("report: write %s: %w", path, err)
 	}

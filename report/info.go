@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"arf/internal/atomicfile"
 )
 
 // Info is run.json: what was run, with what, on what data. The pipeline writes
@@ -57,7 +57,7 @@ func WriteInfo(runDir string, info Info) error {
 
 // writeFile replaces path in one step, so that a reader never meets half a file.
 func writeFile(path string, data []byte) error {
-	if err := renameio.WriteFile(path, data, 0o644); err != nil {
+	if err := atomicfile.Write(path, data, 0o644); err != nil {
 		return fmt.Errorf("report: write %s: %w", path, err)
 	}
 	return nil

@@ -13,8 +13,7 @@ import (
 	"text/tabwriter"
 
 	"arf/eval"
-
-	"github.com/google/renameio/v2"
+	"arf/internal/atomicfile"
 )
 
 // Row is a line of the table: a test, or a mean over several.
@@ -266,7 +265,7 @@ func (t Table) SaveCSV(path string) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(path, b.Bytes(), 0o644); err != nil {
+	if err := atomicfile.Write(path, b.Bytes(), 0o644); err != nil {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil

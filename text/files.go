@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/google/renameio/v2"
+	"arf/internal/atomicfile"
 )
 
 // The files of a tokenizer folder in Hugging Face's form.
@@ -120,7 +120,7 @@ func (t *tokenizer) Save(dir string) error {
 		}
 	}
 	for name, content := range t.files {
-		if err := renameio.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+		if err := atomicfile.Write(filepath.Join(dir, name), content, 0o644); err != nil {
 			return fmt.Errorf("save tokenizer: %w", err)
 		}
 	}

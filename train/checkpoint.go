@@ -18,10 +18,9 @@ import (
 	"syscall"
 
 	"arf/checkpoint"
+	"arf/internal/atomicfile"
 	"arf/nn"
 	"arf/torch"
-
-	"github.com/google/renameio/v2"
 )
 
 const (
@@ -106,7 +105,7 @@ func save(dir string, step, skipped int, o Options, params []nn.Param, opt *torc
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(filepath.Join(partial, stateFile), data, 0o644); err != nil {
+	if err := atomicfile.Write(filepath.Join(partial, stateFile), data, 0o644); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(final); err != nil {

@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/google/renameio/v2"
+	"arf/internal/atomicfile"
 )
 
 // Metrics is one line of metrics.jsonl: what one step did.
@@ -64,7 +64,7 @@ func openMetrics(path string, step int) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	if err := renameio.WriteFile(path, kept, 0o644); err != nil {
+	if err := atomicfile.Write(path, kept, 0o644); err != nil {
 		return nil, fmt.Errorf("write %s: %w", path, err)
 	}
 	return os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0o644)

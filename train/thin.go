@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/google/renameio/v2"
+	"arf/internal/atomicfile"
 )
 
 // ThinMetrics copies every every-th step, those with a held-out measurement and
@@ -39,5 +39,5 @@ func ThinMetrics(from, to string, every int) error {
 	if last != nil {
 		kept = append(append(kept, last...), '\n')
 	}
-	return renameio.WriteFile(to, kept, 0o644)
+	return atomicfile.Write(to, kept, 0o644)
 }

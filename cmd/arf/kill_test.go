@@ -25,6 +25,8 @@ func TestKilledAtRandom(t *testing.T) {
 		kills, epochs = 4, 5
 	}
 	dir := small(t)
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
 	seed := uint64(time.Now().UnixNano())
 	for _, precision := range []string{"fp32", "bf16"} {
 		t.Run(precision, func(t *testing.T) {
@@ -101,6 +103,9 @@ func TestKilledAtRandom(t *testing.T) {
 			}
 			nothingHalf(t, run)
 		})
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) > 0 {
+		t.Errorf("the killed processes left %v in the folder for temporary files (%v)", left, err)
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/google/renameio/v2"
+	"arf/internal/atomicfile"
 )
 
 // manifest is the data of a row, the same for both sides: ours takes the texts,
@@ -52,7 +52,7 @@ func (d *manifest) write(path string) error {
 	if err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, text, 0o644)
+	return atomicfile.Write(path, text, 0o644)
 }
 
 // fresh tells whether the manifest at path was made from that source.

@@ -12,8 +12,9 @@ import (
 	"slices"
 	"strings"
 
+	"arf/internal/atomicfile"
+
 	"github.com/dustin/go-humanize"
-	"github.com/google/renameio/v2"
 )
 
 // entry is a line of bench.json: the median of both sides.
@@ -88,10 +89,10 @@ func (r *report) add(row row, rounds []round) error {
 	if err != nil {
 		return err
 	}
-	if err := renameio.WriteFile(r.json, append(text, '\n'), 0o644); err != nil {
+	if err := atomicfile.Write(r.json, append(text, '\n'), 0o644); err != nil {
 		return err
 	}
-	return renameio.WriteFile(r.md, []byte(r.page()), 0o644)
+	return atomicfile.Write(r.md, []byte(r.page()), 0o644)
 }
 
 // summarize takes medians; more tells whether more is better.

@@ -5,9 +5,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"arf/internal/atomicfile"
 	"arf/results"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 )
 
@@ -87,7 +87,7 @@ func writeResults(runs, sweep []string, out string) error {
 	}
 	for _, name := range sortedKeys(files) {
 		path := filepath.Join(out, name)
-		if err := renameio.WriteFile(path, files[name], 0o644); err != nil {
+		if err := atomicfile.Write(path, files[name], 0o644); err != nil {
 			return fmt.Errorf("write %s: %w", path, err)
 		}
 		fmt.Println(path)

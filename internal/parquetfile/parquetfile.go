@@ -11,7 +11,8 @@ import (
 	"reflect"
 	"strings"
 
-	"github.com/google/renameio/v2"
+	"arf/internal/atomicfile"
+
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
 )
@@ -42,7 +43,7 @@ func WriteOf(path string, row reflect.Type, rows iter.Seq[any]) error {
 }
 
 func write(path string, to func(io.Writer) error) error {
-	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
+	f, err := atomicfile.Create(path)
 	if err != nil {
 		return err
 	}
