@@ -2,9 +2,11 @@ package anchor
 
 import (
 	"context"
+	"strings"
 
 	"arf/clip"
 	"arf/imaging"
+	"arf/index"
 	"arf/torch"
 )
 
@@ -34,7 +36,17 @@ func (e Encoder) Dim() int { return e.Model.Config.EmbedDim }
 func (e Encoder) Hash() (string, error) {
 	hash, err := e.Model.Hash()
 	if e.Precision == torch.BFloat16 {
-		hash += "-bf16"
+		hash += bfloat16
 	}
 	return hash, err
+}
+
+// bfloat16 ends the hash of a model that computes in it.
+const bfloat16 = "-bf16"
+
+// sameModel tells whether features are of one model. Of other precisions they are
+// much the same: CheckFeatures measures it.
+func sameModel(a, b *index.Store) bool {
+	of := func(s *index.Store) string { return strings.TrimSuffix(s.Manifest.Model, bfloat16) }
+	return a.Dim() == b.Dim() && (of(a) == "" || of(b) == "" || of(a) == of(b))
 }

@@ -21,9 +21,10 @@ type PairSummary struct {
 	Pairs    int `json:"pairs"`           // rows of the file
 	Distinct int `json:"distinct_pairs"`  // different pairs among them
 
-	Dropped  map[string]int            `json:"dropped"`       // pairs of the pool, by reason
-	Leaks    map[string]map[string]int `json:"leaks"`         // by guard and reason
-	Examples []Leak                    `json:"leak_examples"` // the first of them
+	Dropped  map[string]int            `json:"dropped"`               // pairs of the pool, by reason
+	Excluded map[string]int            `json:"excluded_by,omitempty"` // rows that each exclusion names, whatever else they were dropped for
+	Leaks    map[string]map[string]int `json:"leaks"`                 // by guard and reason
+	Examples []Leak                    `json:"leak_examples"`         // the first of them
 	// DroppedExamples are the first pairs dropped for each other reason.
 	DroppedExamples []Dropped `json:"dropped_examples"`
 
@@ -80,7 +81,7 @@ func (r *retrieval) droppedExamples() []Dropped {
 func (r *retrieval) summarize(pairs []Pair, lists [][]found) *PairSummary {
 	s := &PairSummary{
 		Options: r.o, Pool: len(r.pool.rows), Queries: len(r.queries), Pairs: len(pairs),
-		Dropped: r.dropped(), Leaks: r.pool.counts, Examples: r.pool.leaks, DroppedExamples: r.droppedExamples(),
+		Dropped: r.dropped(), Excluded: r.excluded, Leaks: r.pool.counts, Examples: r.pool.leaks, DroppedExamples: r.droppedExamples(),
 	}
 	s.Eligible = s.Pool
 	for _, n := range s.Dropped {
@@ -133,16 +134,31 @@ func (r *retrieval) dropped() map[string]int {
 }
 
 // reasons lists the drops for a message.
-func (r *retrieval) reasons() string {
+func (r *retrieval) reasons() string { return reasons(r.dropped(), len(r.pool.rows)) }
+
+func reasons(dropped map[string]int, of int) string {
 	var parts []string
-	for reason, n := range r.dropped() {
+	for reason, n := range dropped {
 		parts = append(parts, fmt.Sprintf("%s %d", reason, n))
 	}
 	slices.Sort(parts)
 	if len(parts) == 0 {
 		return "none"
 	}
-	return fmt.Sprintf("%s, of %d", strings.Join(parts, ", "), len(r.pool.rows))
+	return fmt.Sprintf("%s, of %d", strings.Join(parts, ", "), of)
+}
+
+// String is what a run prints.
+func (s *PairSummary) String() string {
+	text := fmt.Sprintf("%d for %d images, %d different; mean cosine %.3f; left out of the pool: %s",
+		s.Pairs, s.Queries, s.Distinct, s.Score, reasons(s.Dropped, s.Pool))
+	if s.Without > 0 {
+		text += fmt.Sprintf("; %d images have no pair", s.Without)
+	}
+	if short := s.Short - s.Without; short > 0 {
+		text += fmt.Sprintf("; %d have fewer than %d", short, s.Options.K)
+	}
+	return text
 }
 
 func namesClass(pairs []Pair, k int) map[string]float64 {

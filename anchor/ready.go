@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"arf/dataset"
@@ -47,7 +48,8 @@ func CheckFeatures(ctx context.Context, store *index.Store, data dataset.Dataset
 		return err
 	}
 	defer os.RemoveAll(dir)
-	now, err := index.Embed(ctx, dir, some, encoder, index.EmbedOptions{Texts: true})
+	// In a folder of its own, beside which Embed puts its lock.
+	now, err := index.Embed(ctx, filepath.Join(dir, "features"), some, encoder, index.EmbedOptions{Texts: true})
 	if errors.Is(err, dataset.ErrAllBroken) {
 		return fmt.Errorf("%s: none of %d images that its metadata name can be read: %w", store.Dir, len(rows), err)
 	}

@@ -122,8 +122,7 @@ func (o *PairOptions) check(in *PairInput) error {
 		if s.Store == nil || s.Store.Images() == nil {
 			return fmt.Errorf("guard %s has no features of images", s.Name)
 		}
-		a, b := s.Store.Manifest.Model, in.Pool.Manifest.Model
-		if s.Store.Dim() != in.Pool.Dim() || a != "" && b != "" && a != b {
+		if !sameModel(s.Store, in.Pool) {
 			return fmt.Errorf("%s and %s have features of different models; embed both with one", s.Store.Dir, in.Pool.Dir)
 		}
 	}
@@ -248,7 +247,8 @@ type retrieval struct {
 	vectors    index.Dense // of the queries
 	asks       []bool      // false for queries without any part
 	candidates *candidates
-	scale      float64 // of the cosines in the ranking
+	scale      float64        // of the cosines in the ranking
+	excluded   map[string]int // rows of the pool that each exclusion names
 
 	approximate *approximate // nil for an exact search
 }
@@ -275,8 +275,8 @@ func (r *retrieval) load(ctx context.Context) (err error) {
 	if err := r.pool.guard(ctx, in.Pool.Images(), guards, o, r.stage); err != nil {
 		return err
 	}
-	excluded, err := excludedRows(in.Pool, o.Exclude)
-	if err != nil {
+	var excluded []bool
+	if excluded, r.excluded, err = excludedRows(in.Pool, o.Exclude); err != nil {
 		return err
 	}
 	for i, row := range r.pool.rows {

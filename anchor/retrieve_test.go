@@ -554,6 +554,15 @@ func TestRetrieveAgain(t *testing.T) {
 	}
 }
 
+func TestFeaturesOfAnotherPrecisionAreOfTheModel(t *testing.T) {
+	w := newWorld(t)
+	in := w.input()
+	in.Pool.Manifest.Model += bfloat16
+	if _, err := Retrieve(t.Context(), filepath.Join(t.TempDir(), "p.parquet"), in, open()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRetrieveRefuses(t *testing.T) {
 	w := newWorld(t)
 	other, err := index.Embed(t.Context(), t.TempDir(), openData(t, folder(t, []string{"disc"}, 2, 0)), Encoder{Model: cliptest.Model(t, 9)}, index.EmbedOptions{})

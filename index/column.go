@@ -31,17 +31,31 @@ func (s *Store) Column(name string) ([]string, error) {
 	return out, nil
 }
 
+// Columns are the names of the metadata's columns that Column reads, sorted.
+func (s *Store) Columns() (names []string, err error) {
+	for _, path := range s.metadata[:1] {
+		err = parquetfile.Open(path, func(f *parquet.File) error {
+			names = columnNames(f)
+			return nil
+		})
+	}
+	return names, err
+}
+
+func columnNames(f *parquet.File) (names []string) {
+	for _, c := range f.Root().Columns() {
+		if c.Leaf() && !c.Repeated() {
+			names = append(names, c.Name())
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
 func appendColumn(out []string, f *parquet.File, name string) ([]string, error) {
 	column := f.Root().Column(name)
 	if column == nil || !column.Leaf() || column.Repeated() {
-		var names []string
-		for _, c := range f.Root().Columns() {
-			if c.Leaf() && !c.Repeated() {
-				names = append(names, c.Name())
-			}
-		}
-		slices.Sort(names)
-		return nil, fmt.Errorf("no column %q of single values; there are %s", name, strings.Join(names, ", "))
+		return nil, fmt.Errorf("no column %q of single values; there are %s", name, strings.Join(columnNames(f), ", "))
 	}
 	pages := column.Pages()
 	defer pages.Close()

@@ -180,8 +180,7 @@ func (r *run) retrieve(ctx context.Context, s config.PairSource, in anchor.PairI
 		return err
 	}
 	if r.o.Out != nil {
-		fmt.Fprintf(r.o.Out, "%s pairs: %d for %d images, %d different; mean cosine %.3f; %d of %d pairs of the pool left out, see %s\n",
-			s, summary.Pairs, summary.Queries, summary.Distinct, summary.Score, summary.Pool-summary.Eligible, summary.Pool, dir+".json")
+		fmt.Fprintf(r.o.Out, "%s pairs: %s; see %s\n", s, summary, dir+".json")
 		if f := summary.FAISS; f != nil {
 			fmt.Fprintln(r.o.Out, f)
 		}
