@@ -176,20 +176,27 @@ func (w *captionWriter) prepare(hash string) (*CaptionSummary, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = os.Stat(w.path)
-	switch {
+	switch _, err := os.Stat(w.path); {
 	case err == nil && !found:
 		return nil, fmt.Errorf("the file is there without %s, so it was made elsewhere; use it as it is, or remove it", filepath.Base(beside(w.path)))
-	case err == nil && old.Hash == hash && old.Complete:
-		if whole, err := Captioned(w.path); err == nil && whole != nil {
-			return whole, nil
-		}
 	case err == nil && old.Hash != hash:
-		if err := os.Remove(w.path); err != nil {
+		if err := w.setAside(old); err != nil {
 			return nil, err
 		}
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, err
+	}
+	if _, err := os.Stat(w.path); errors.Is(err, fs.ErrNotExist) {
+		if again, err := w.takeBack(hash); err != nil {
+			return nil, err
+		} else if again != nil {
+			old = *again
+		}
+	}
+	if old.Hash == hash && old.Complete {
+		if whole, err := Captioned(w.path); err == nil && whole != nil {
+			return whole, nil
+		}
 	}
 	// First the summary: a file without one isn't ours.
 	w.summary = CaptionSummary{Hash: hash, Captioner: w.o.Name, Seed: w.o.Generate.Seed}

@@ -1,6 +1,7 @@
 package captioner
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -55,7 +56,7 @@ func (e *Endpoint) ask(ctx context.Context, picture []byte, seed int64, o Genera
 		used = used.Add(c.Usage)
 		return c, err
 	}, backoff.WithBackOff(wait), backoff.WithMaxTries(uint(e.o.Retries)+1), backoff.WithMaxElapsedTime(0), backoff.WithNotify(func(err error, pause time.Duration) {
-		if pause >= longPause {
+		if pause >= longPause && e.warned.Allow() {
 			slog.Warn("the captioner's endpoint has to be asked again", "in", pause.Round(time.Second), "error", err)
 		}
 	}))
@@ -75,17 +76,18 @@ func (e *Endpoint) ask(ctx context.Context, picture []byte, seed int64, o Genera
 // judge takes an image's captions when all are there. Its error ends the work.
 func (e *Endpoint) judge(captions []Caption) error {
 	for _, c := range captions {
-		if c.Refusal == "" {
+		if c.Text != "" {
 			e.answered.Store(true)
 			e.refused.Store(0)
 			return nil
 		}
 	}
+	why := cmp.Or(captions[0].Refusal, "its answers are empty; does the model see images, and does the prompt ask for text?")
 	switch n := e.refused.Add(1); {
 	case n >= refusalsAtFirst && !e.answered.Load():
-		return fmt.Errorf("%w the first %d images: %s", ErrRefused, n, captions[0].Refusal)
+		return fmt.Errorf("%w the first %d images: %s", ErrRefused, n, why)
 	case n >= refusalsInARow:
-		return fmt.Errorf("%w %d images in a row: %s; if it's about these images, leave them out of the data", ErrRefused, n, captions[0].Refusal)
+		return fmt.Errorf("%w %d images in a row: %s; if it's about these images, leave them out of the data", ErrRefused, n, why)
 	}
 	return nil
 }
@@ -113,6 +115,10 @@ func (e *Endpoint) try(ctx context.Context, p openai.ChatCompletionNewParams, o 
 		return c, backoff.Permanent(ctx.Err())
 	case response != nil && response.StatusCode >= 400:
 		return c, e.status(response, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return c, fmt.Errorf("no answer within %s, the field timeout; raise it for a slow server", e.o.Timeout)
+	case err != nil && response == nil:
+		return c, fmt.Errorf("no connection to the server: %w", err)
 	case err != nil:
 		return c, fmt.Errorf("no answer that can be read: %w", err)
 	case len(answer.Choices) == 0:

@@ -99,8 +99,9 @@ type Endpoint struct {
 	pause   time.Duration // before the first retry
 
 	meter    meter
-	answered atomic.Bool  // any image
-	refused  atomic.Int64 // images in a row
+	answered atomic.Bool   // any image
+	refused  atomic.Int64  // images in a row
+	warned   *rate.Limiter // each worker has the same to say
 }
 
 // DefaultInstruction is asked where GenerateOptions has no prompt.
@@ -130,7 +131,7 @@ func NewEndpoint(o EndpointOptions) (*Endpoint, error) {
 	if o.Timeout == 0 {
 		o.Timeout = 2 * time.Minute
 	}
-	e := &Endpoint{o: o, pause: time.Second, limiter: rate.NewLimiter(rate.Inf, 1), meter: meter{prices: o.Prices, maxRequests: o.MaxRequests, maxCost: o.MaxCost}}
+	e := &Endpoint{o: o, pause: time.Second, warned: rate.NewLimiter(rate.Every(longPause), 1), limiter: rate.NewLimiter(rate.Inf, 1), meter: meter{prices: o.Prices, maxRequests: o.MaxRequests, maxCost: o.MaxCost}}
 	if o.RequestsPerMinute > 0 {
 		e.limiter = rate.NewLimiter(rate.Limit(o.RequestsPerMinute/60), 1)
 	}
@@ -141,6 +142,9 @@ func NewEndpoint(o EndpointOptions) (*Endpoint, error) {
 			res, err := next(r)
 			if err == nil {
 				res.Body = http.MaxBytesReader(nil, res.Body, maxAnswer)
+				if res.Header.Get("Content-Type") == "" { // small servers leave it out
+					res.Header.Set("Content-Type", "application/json")
+				}
 			}
 			return res, err
 		}),

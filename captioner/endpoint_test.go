@@ -529,3 +529,43 @@ func TestAnswersAreTidied(t *testing.T) {
 		}
 	}
 }
+
+// Empty answers are paid for too: they end the work as refusals do.
+func TestEndpointStopsAtEmptyAnswers(t *testing.T) {
+	v := newVLM(t)
+	v.fault = func(n int, w http.ResponseWriter, r *http.Request) bool {
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":" "}}],"usage":{"prompt_tokens":7,"completion_tokens":1}}`)
+		return true
+	}
+	_, err := v.endpoint(t, EndpointOptions{Concurrency: 1}).Caption(t.Context(), files(8), GenerateOptions{})
+	if n := v.count(); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), "answers are empty") || n != refusalsAtFirst {
+		t.Errorf("after %d requests: %v", n, err)
+	}
+}
+
+func TestEndpointsThatLeaveOutTheContentType(t *testing.T) {
+	v := newVLM(t)
+	v.fault = func(n int, w http.ResponseWriter, r *http.Request) bool {
+		w.Header()["Content-Type"] = nil // or Go guesses
+		io.WriteString(w, `{"choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"a disc"}}]}`)
+		return true
+	}
+	got, err := v.endpoint(t, EndpointOptions{}).Caption(t.Context(), files(1), GenerateOptions{})
+	if err != nil || got[0][0].Text != "a disc" {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestEndpointSaysWhatIsWrong(t *testing.T) {
+	v := newVLM(t)
+	v.fault = func(n int, w http.ResponseWriter, r *http.Request) bool { <-r.Context().Done(); return true }
+	if _, err := v.endpoint(t, EndpointOptions{Timeout: 100 * time.Millisecond}).Caption(t.Context(), files(1), GenerateOptions{}); err == nil || !strings.Contains(err.Error(), "within 100ms, the field timeout") {
+		t.Error(err)
+	}
+	e := v.endpoint(t, EndpointOptions{})
+	v.Close()
+	if _, err := e.Caption(t.Context(), files(1), GenerateOptions{}); err == nil || !strings.Contains(err.Error(), "no connection to the server") {
+		t.Error(err)
+	}
+}

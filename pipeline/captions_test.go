@@ -128,6 +128,16 @@ func TestCaptionsOfAnEndpoint(t *testing.T) {
 	if err := run("anchors.captions.prompt=What is it?"); err != nil || requests != 72 {
 		t.Errorf("another question was asked %d times: %v", requests-36, err)
 	}
+	// Both answers were paid for.
+	if err := run(); err != nil || requests != 72 {
+		t.Errorf("what was asked before was asked %d times more: %v", requests-72, err)
+	}
+	if again, err := anchor.ReadCaptionSummary(path); err != nil || again.Prompt != "" || again.Captions != 36 {
+		t.Errorf("%+v, %v", again, err)
+	}
+	if err := run("anchors.captions.prompt=What is it?"); err != nil || requests != 72 {
+		t.Errorf("the other question was asked %d times more: %v", requests-72, err)
+	}
 }
 
 // Retrieval captioning: an image's captions are the different texts of the
