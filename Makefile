@@ -3,7 +3,7 @@
 #                   Debian's; remembered until it is set to another path or to nothing
 #   ARGS='…'        further flags of arf in `make demo` and `make results`, and of `make bench`
 #   PKG=./clip      the packages of test-go, bench-go and fuzz
-#   FUZZTIME=10s    time for each fuzz target
+#   FUZZTIME=60s    time for each fuzz target
 #   SOAK=10000      steps of soak
 
 SHELL := /bin/bash
@@ -16,7 +16,7 @@ export LIBTORCH
 
 GO       := scripts/go
 PKG      ?= ./...
-FUZZTIME ?= 10s
+FUZZTIME ?= 60s
 SOAK     ?= 10000
 ARGS     ?=
 JOBS     ?= $(shell nproc)

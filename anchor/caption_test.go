@@ -110,7 +110,7 @@ func TestCaptions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r.Key != sample.Key || r.Class != sample.Class || r.Row != i || len(r.Captions) != 3 {
+		if r.Key != sample.Key || r.Class != sample.Class || r.Row != i || len(r.Captions) != 3 || r.Seed != 7 || r.Captioner != "test" {
 			t.Fatalf("line %d: %+v", i, r)
 		}
 		pixels, err := model.Preprocess.Eval(sample.Image)

@@ -1,8 +1,10 @@
 package index
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
+	"strings"
 
 	"arf/dataset"
 	"arf/internal/parquetfile"
@@ -36,9 +38,15 @@ func rowOf(s dataset.Sample, number int, pixels []uint8, size int) Row {
 	hash := sha256.Sum256(pixels)
 	return Row{
 		Key: s.Key, Caption: s.Text, Texts: s.Texts, Class: s.Class,
-		Set: s.Meta["set"], License: s.Meta["license"], URL: s.Meta["url"],
+		Set: s.Meta["set"], License: meta(s, "license"), URL: meta(s, "url"),
 		Number: int64(number) + 1, PixelHash: hash[:], Print: PrintOf(pixels, size), Meta: s.Meta,
 	}
+}
+
+// meta is what the source says under a name, or under that in capitals, as
+// img2dataset writes it of LAION.
+func meta(s dataset.Sample, name string) string {
+	return cmp.Or(s.Meta[name], s.Meta[strings.ToUpper(name)])
 }
 
 // PrintSide is the side of a print in cells.

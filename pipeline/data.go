@@ -71,6 +71,9 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 	if len(d.classes) == 0 {
 		return nil, fmt.Errorf("data.finetune: %s has no classes; put the images of each class in a folder named after the class, or give the names in data.classes where there are labels", remote.RedactedText(cfg.Data.Finetune.Path))
 	}
+	if len(d.classes) == 1 {
+		return nil, fmt.Errorf("data.finetune: %s has one class, %q; there is nothing to tell it from, so give two or more", remote.RedactedText(cfg.Data.Finetune.Path), d.classes[0].Name)
+	}
 	if slices.ContainsFunc(d.classes, func(c eval.Class) bool { return c.Prompt != "" }) {
 		d.finetune = dataset.Named(d.finetune, prompts(d.classes)) // for anchors and prompts
 	}
@@ -322,7 +325,7 @@ func openSuite(ctx context.Context, cfg *config.Config, s config.Suite, finetune
 		}
 	case s.Classes.Ref == config.ClassesFolder, s.Classes.IsZero() && s.Role == config.RoleZeroShot:
 		if test.Classes = suite.Spoken(dataset.Classes(test.Data)); len(test.Classes) == 0 {
-			return test, fmt.Errorf("%s has no class names of its own; give them in classes", s.Source.Path)
+			return test, fmt.Errorf("%s has no class names of its own; give them in classes (classes: texts if each text is a class; retrieval of captions is measured by arf eval MODEL --data)", s.Source.Path)
 		}
 	case s.Classes.Ref == config.ClassesFinetune, s.Classes.IsZero():
 		if len(dataset.Classes(test.Data)) == 0 { // labels, if any, are numbers of these

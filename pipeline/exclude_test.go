@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -22,13 +23,13 @@ func TestExcludeByAColumnOfACSV(t *testing.T) {
 	}
 	lines := strings.Split(strings.TrimSpace(string(table)), "\n")
 	mark := func(nsfw int) {
-		marked := []string{lines[0] + ",NSFW"}
+		marked := []string{lines[0] + ",NSFW,LICENSE,url"}
 		for i, line := range lines[1:] {
 			value := ",UNLIKELY"
 			if i == nsfw {
 				value = ",NSFW"
 			}
-			marked = append(marked, line+value)
+			marked = append(marked, fmt.Sprintf("%s%s,license %d,https://example.org/%d", line, value, i, i))
 		}
 		write(t, path, []byte(strings.Join(marked, "\n")+"\n"))
 	}
@@ -45,6 +46,9 @@ func TestExcludeByAColumnOfACSV(t *testing.T) {
 		rows := map[int64]bool{}
 		for _, p := range pairs {
 			rows[p.Row] = true
+			if p.License != fmt.Sprintf("license %d", p.Row) || p.URL != fmt.Sprintf("https://example.org/%d", p.Row) {
+				t.Errorf("row %d is said to be under %q, from %q", p.Row, p.License, p.URL)
+			}
 		}
 		return rows
 	}

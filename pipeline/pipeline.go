@@ -212,6 +212,10 @@ func (r *run) do(ctx context.Context, step Step) error {
 	case Evaluate:
 		return r.evaluateAll(ctx)
 	case Reports:
+		if len(r.data.suites) == 0 {
+			slog.Warn("nothing was evaluated, so there is no report; eval.suites and data.validation name what to evaluate on")
+			return nil
+		}
 		return r.group.Lead(func() error {
 			if err := r.finish(); err != nil { // the report shows run.json
 				return err

@@ -1,7 +1,7 @@
 """FAISS indexes between Python and arf (faiss-cpu 1.15.1, numpy 2; in an environment of their own).
 
   python scripts/golden/faiss_index.py          writes faiss/testdata for faiss/faiss_test.go
-  python scripts/golden/faiss_index.py FOLDER   checks the indexes that `arf embed --index` wrote: Python's faiss reads
+  python scripts/golden/faiss_index.py FOLDER   checks the indexes that `arf embed --faiss` wrote: Python's faiss reads
                                                 them, and they find the rows themselves among the 10 nearest
 """
 import json
