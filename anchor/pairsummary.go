@@ -150,8 +150,8 @@ func reasons(dropped map[string]int, of int) string {
 
 // String is what a run prints.
 func (s *PairSummary) String() string {
-	text := fmt.Sprintf("%d for %d images, %d different; mean cosine %.3f; left out of the pool: %s",
-		s.Pairs, s.Queries, s.Distinct, s.Score, reasons(s.Dropped, s.Pool))
+	text := fmt.Sprintf("%d for %d images, %d different, %.0f%% name the class; mean cosine %.3f; left out of the pool: %s",
+		s.Pairs, s.Queries, s.Distinct, 100*s.NamesClass["@k"], s.Score, reasons(s.Dropped, s.Pool))
 	if s.Without > 0 {
 		text += fmt.Sprintf("; %d images have no pair", s.Without)
 	}

@@ -3,6 +3,7 @@
 # can be stopped and called again.
 #   scripts/sweep.sh validation [flags of arf run]     settings on validation data; configs/icons-validation.yaml names no test set
 #   scripts/sweep.sh pairs MODEL [flags of arf run]    other pairs than flyp+ita's and flyp+random's, three seeds on the tests: what explains these
+#   scripts/sweep.sh pool MODEL [flags of arf run]     arf with ever smaller pools, three seeds on the tests (docs/anchors.md)
 #   scripts/sweep.sh anchors MODEL [flags of arf run]  retrieval policy × k × captioner of arf, beyond docs/results.md, three seeds on the tests (docs/anchors.md)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -55,6 +56,14 @@ pairs)
 	setting mix flyp+ita anchors.pairs.query=mix
 	setting random-k-5 flyp+random anchors.pairs.k=5
 	;;
+pool)
+	model=${2?which pretrained model?}
+	config=configs/icons.yaml prefix=pool-$(basename "${model%/model}")
+	flags=(--set "model=$model" --set "seeds=[0, 1, 2]" --set "eval.wise_alphas=[]" --set eval.drift.samples=0 "${@:3}")
+	for pairs in 12000 3000 600; do
+		setting $pairs arf,arf+class-text,arf+random data.pool.limit=$pairs
+	done
+	;;
 anchors)
 	model=${2?which pretrained model?}
 	config=configs/icons.yaml prefix=anchors-$(basename "${model%/model}")
@@ -70,7 +79,7 @@ anchors)
 	done
 	;;
 *)
-	sed -n '2,7s/^# \?//p' "$0" >&2
+	sed -n '2,8s/^# \?//p' "$0" >&2
 	exit 2
 	;;
 esac
