@@ -146,7 +146,7 @@ func openMixed(ctx context.Context, source Source) (Dataset, error) {
 		return openOne(ctx, source)
 	}
 	weights := source.Weights
-	if weights == nil {
+	if len(weights) == 0 { // a saved config has an empty list
 		weights = slices.Repeat([]float64{1}, len(paths))
 	}
 	if len(weights) != len(paths) {

@@ -92,8 +92,10 @@ func TestMix(t *testing.T) {
 		t.Errorf("an unshuffled epoch has %d samples", n)
 	}
 	// Equal parts need no weights.
-	if d := open(t, Source{Path: a + "::" + b}); epochLen(d) != 14 {
-		t.Errorf("%d", epochLen(d))
+	for _, none := range [][]float64{nil, {}} { // a saved config has []
+		if d := open(t, Source{Path: a + "::" + b, Weights: none}); epochLen(d) != 14 {
+			t.Errorf("%d", epochLen(d))
+		}
 	}
 }
 

@@ -2,7 +2,9 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 
 	"arf/config"
@@ -25,9 +27,22 @@ type keyed struct {
 // newPictures ends its waiting for servers with ctx. It isn't safe for concurrent use.
 func newPictures(ctx context.Context, cfg *config.Config) *pictures {
 	return &pictures{
-		finetune: sync.OnceValues(func() (*keyed, error) { return openKeyed(ctx, cfg.Data.Finetune) }),
-		pool:     sync.OnceValues(func() (*keyed, error) { return openKeyed(ctx, cfg.Data.Pool) }),
+		finetune: sync.OnceValues(func() (*keyed, error) { return openPictures(ctx, "data.finetune", cfg.Data.Finetune) }),
+		pool:     sync.OnceValues(func() (*keyed, error) { return openPictures(ctx, "data.pool", cfg.Data.Pool) }),
 	}
+}
+
+// openPictures warns of a source that can't be opened: the page is written without
+// its pictures, and the reader of the page isn't always the one who can mend that.
+func openPictures(ctx context.Context, name string, s config.Source) (*keyed, error) {
+	k, err := openKeyed(ctx, s)
+	if err == nil {
+		return k, nil
+	}
+	if ctx.Err() == nil { // else the command ends with why
+		slog.Warn("the page lacks the pictures of a source that can't be read", "source", name, "error", err)
+	}
+	return nil, fmt.Errorf("%s can't be read: %w", name, err)
 }
 
 func openKeyed(ctx context.Context, s config.Source) (*keyed, error) {
@@ -65,6 +80,9 @@ func picture(open func() (*keyed, error), key string) ([]byte, error) {
 	s, err := k.Sample(i)
 	if dataset.Gone(err) {
 		k.gone = err
+		if !errors.Is(err, context.Canceled) {
+			slog.Warn("the page lacks pictures, as their server failed", "first", key, "error", err)
+		}
 	}
 	return s.Image, err
 }

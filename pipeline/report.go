@@ -12,6 +12,8 @@ import (
 	"arf/report"
 )
 
+const noPictures = "the page has no pictures, as the run's config can't be read"
+
 // Report writes report.html, results.json and results.csv of a run folder from
 // the files in it, and its table to out where that isn't nil. It returns the
 // page's path. The gallery's pictures come from the data that the run's config
@@ -21,9 +23,13 @@ func Report(ctx context.Context, dir string, out io.Writer) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if cfg, err := config.Load(filepath.Join(dir, "config.yaml")); err == nil {
+	cfg, err := config.Load(filepath.Join(dir, "config.yaml"))
+	switch {
+	case err == nil:
 		run.Images = newPictures(ctx, cfg)
 		run.GalleryImages = gallery(cfg.Report.Gallery)
+	case !errors.Is(err, fs.ErrNotExist):
+		slog.Warn(noPictures, "error", err)
 	}
 	page := filepath.Join(dir, "report.html")
 	if err := run.WriteHTML(page); err != nil {
@@ -66,7 +72,7 @@ func Anchors(ctx context.Context, dir string, pictured int) (string, error) {
 			o.Template = templates[0]
 		}
 	case !errors.Is(err, fs.ErrNotExist):
-		slog.Warn("the page has no pictures, as the run's config can't be read", "error", err)
+		slog.Warn(noPictures, "error", err)
 	}
 	path := filepath.Join(dir, "anchors.html")
 	if err := report.WriteAnchors(dir, path, o); err != nil {
