@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"arf/index"
+
+	"github.com/dustin/go-humanize"
 )
 
 // recallWanted is the least recall that an approximate search is tuned to, and
@@ -24,11 +26,15 @@ type SearchSummary struct {
 	// the recall's measurement, most of which is the sample's exact search.
 	SearchSeconds float64 `json:"search_seconds"`
 	TuneSeconds   float64 `json:"tune_seconds"`
+	// PeakMemory is this process's so far in bytes, all that it did before
+	// included; what a server takes is the server's to tell.
+	PeakMemory int64 `json:"peak_memory_bytes"`
 }
 
 // String is the end of a line for the user.
 func (s SearchSummary) String() string {
-	return fmt.Sprintf("recall@%d %.3f on %d queries; searched in %.1f s", s.K, s.Recall.Recall, s.Sample, s.SearchSeconds)
+	return fmt.Sprintf("recall@%d %.3f on %d queries; searched in %.1f s; %s of memory at most",
+		s.K, s.Recall.Recall, s.Sample, s.SearchSeconds, humanize.IBytes(uint64(s.PeakMemory)))
 }
 
 // approximate is a search through indexes of the pool, FAISS's or Milvus's.

@@ -7,8 +7,6 @@ import (
 
 	"arf/index"
 	"arf/milvus"
-	"arf/torch"
-	"arf/train"
 
 	"github.com/dustin/go-humanize"
 )
@@ -17,9 +15,6 @@ import (
 type MilvusSummary struct {
 	Collections []index.MilvusInfo `json:"collections"`
 	SearchSummary
-	// PeakMemory is this process's so far in bytes, all that it did before
-	// included; what the server takes is the server's to tell.
-	PeakMemory int64 `json:"peak_memory_bytes"`
 }
 
 // String is a line for the user.
@@ -32,7 +27,7 @@ func (s *MilvusSummary) String() string {
 		}
 		parts = append(parts, text+")")
 	}
-	return fmt.Sprintf("milvus: %s; %s; %s of memory at most", strings.Join(parts, " and "), s.SearchSummary, humanize.IBytes(uint64(s.PeakMemory)))
+	return fmt.Sprintf("milvus: %s; %s", strings.Join(parts, " and "), s.SearchSummary)
 }
 
 // openMilvus opens or fills the server's collections of the pool's features.
@@ -47,7 +42,7 @@ func (r *retrieval) openMilvus(ctx context.Context, a *approximate) error {
 	a.name, a.mend = "Milvus index at "+o.Address, "set another anchors.pairs.milvus.index_type"
 	var infos []index.MilvusInfo
 	a.summarize = func(s *PairSummary) {
-		s.Milvus = &MilvusSummary{infos, a.summary, train.PeakMemory(torch.CPU)}
+		s.Milvus = &MilvusSummary{infos, a.summary}
 	}
 	return r.parts(func(texts bool, first int) error {
 		x, info, err := r.in.Pool.Milvus(ctx, client, texts, o)

@@ -5,6 +5,9 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"arf/torch"
+	"arf/train"
 )
 
 // PairSummary is pairs.json.
@@ -118,6 +121,7 @@ func (r *retrieval) summarize(pairs []Pair, lists [][]found) *PairSummary {
 	}
 	s.NamesClass = namesClass(pairs, r.o.K)
 	if r.approximate != nil {
+		r.approximate.summary.PeakMemory = train.PeakMemory(torch.CPU)
 		r.approximate.summarize(s)
 	}
 	return s

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -39,10 +40,12 @@ func TestPoolOfEmbeddings(t *testing.T) {
 		return s
 	}
 	embed(filepath.Join(dir, "clip"), features)
+	var out bytes.Buffer
 	retrieve := func(sets ...string) ([]anchor.Pair, error) {
 		t.Helper()
+		out.Reset()
 		cfg := load(t, dir, append([]string{"methods=[flyp+ita]"}, sets...)...)
-		if err := Run(context.Background(), cfg, Pairs, Options{}); err != nil {
+		if err := Run(context.Background(), cfg, Pairs, Options{Out: &out}); err != nil {
 			return nil, err
 		}
 		return anchor.ReadPairs(filepath.Join(Dir(cfg), "anchors", "pairs.parquet"))
@@ -74,6 +77,11 @@ func TestPoolOfEmbeddings(t *testing.T) {
 	}
 	got, err = retrieve(append(ready, "name=faiss", "anchors.pairs.index=faiss")...)
 	same("through FAISS", got, err)
+	for _, want := range []string{"pairs: ", "name the class", "left out of the pool: ", "faiss: ", "built in ", "recall@", "searched in ", "of memory at most"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("a search through FAISS doesn't say %q: %s", want, &out)
+		}
+	}
 
 	// What another program writes has fewer columns and no features.json.
 	if err := os.Remove(filepath.Join(features, "features.json")); err != nil {

@@ -27,7 +27,7 @@ func Report(ctx context.Context, dir string, out io.Writer) (string, error) {
 	switch {
 	case err == nil:
 		run.Images = newPictures(ctx, cfg)
-		run.GalleryImages = gallery(cfg.Report.Gallery)
+		run.GalleryImages, run.Template = gallery(cfg.Report.Gallery), trained(cfg)
 	case !errors.Is(err, fs.ErrNotExist):
 		slog.Warn(noPictures, "error", err)
 	}
@@ -50,6 +50,15 @@ func Report(ctx context.Context, dir string, out io.Writer) (string, error) {
 	return page, run.Table(out)
 }
 
+// trained is the first class prompt of training.
+func trained(cfg *config.Config) string {
+	templates, err := readTemplates(cfg.Train.Templates)
+	if err != nil || len(templates) == 0 {
+		return ""
+	}
+	return templates[0]
+}
+
 // gallery turns the config's number, where 0 is none, into the report's, where
 // 0 is its default.
 func gallery(images int) int {
@@ -67,10 +76,7 @@ func Anchors(ctx context.Context, dir string, pictured int) (string, error) {
 	cfg, err := config.Load(filepath.Join(dir, "config.yaml"))
 	switch {
 	case err == nil:
-		o.Images, o.LeastCaption = newPictures(ctx, cfg), cfg.Anchors.Captions.MinClipScore
-		if templates, err := readTemplates(cfg.Train.Templates); err == nil && len(templates) > 0 {
-			o.Template = templates[0]
-		}
+		o.Images, o.LeastCaption, o.Template = newPictures(ctx, cfg), cfg.Anchors.Captions.MinClipScore, trained(cfg)
 	case !errors.Is(err, fs.ErrNotExist):
 		slog.Warn(noPictures, "error", err)
 	}

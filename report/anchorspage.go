@@ -51,7 +51,7 @@ func WriteAnchors(runDir, path string, o AnchorsOptions) error {
 		}
 	}
 	r.order()
-	r.Images, r.leastCaption, r.template = o.Images, o.LeastCaption, o.Template
+	r.Images, r.leastCaption, r.Template = o.Images, o.LeastCaption, o.Template
 	p := anchorsPage{Run: r, Style: template.CSS(styleSource), Script: template.JS(scriptSource), Made: time.Now()}
 	hash := sha256.Sum256([]byte(scriptSource))
 	p.ScriptHash = "sha256-" + base64.StdEncoding.EncodeToString(hash[:])

@@ -117,10 +117,10 @@ func (t *thumbnails) notes() []string {
 	return []string{fmt.Sprintf("%s could not be read, the first one: %v.", plural(t.failed, "picture", "pictures"), t.first)}
 }
 
-// prompt fills a class into the first template of the ID test set; empty when
-// the evaluations name none.
+// prompt fills a class into Template, or the first one of the ID test set; empty
+// when the evaluations name none.
 func (r *Run) prompt() func(class string) string {
-	template := r.template
+	template := r.Template
 	for _, s := range append(r.suites(RoleID), r.Suites...) {
 		if template == "" && len(s.Templates) > 0 {
 			template = s.Templates[0]

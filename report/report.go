@@ -52,6 +52,9 @@ type Run struct {
 	// GalleryImages limits the finetune images in the gallery, which are spread
 	// over the classes: 0 = 60, negative = no gallery.
 	GalleryImages int
+	// Template is the class prompt shown in it, "{}" standing for the name; "" is
+	// that of the evaluations, if any.
+	Template string
 	// Focus is the method that the verdict is about; empty = "arf+class-text" or
 	// "arf" where they were run, else the last finetuned method.
 	Focus string
@@ -65,8 +68,6 @@ type Run struct {
 	pairs    string // path of pairs.parquet; empty when missing
 	// leastCaption is the CLIP score below which captions are shown as left out.
 	leastCaption float64
-	// template is the class prompt of the gallery; empty = that of the evaluations.
-	template string
 }
 
 // evalKey names one point: the model (method, interpolation) and the test set.
