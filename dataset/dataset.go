@@ -111,6 +111,7 @@ type Source struct {
 	// RequireText makes a sample without text broken.
 	RequireText bool `yaml:"require_text,omitempty" json:"require_text,omitempty"`
 
+	pairs bool          // of OpenPairs
 	cache *remote.Cache // of servers' files; nil is remote.DefaultCache
 }
 
@@ -134,6 +135,14 @@ func OpenContext(ctx context.Context, source Source) (Dataset, error) {
 		d = withText{d}
 	}
 	return d, nil
+}
+
+// OpenPairs is OpenContext where texts are wanted rather than classes: a folder of
+// folders in which images have .txt files beside them is then no image-folder, whose
+// images have no texts, but of type "images".
+func OpenPairs(ctx context.Context, source Source) (Dataset, error) {
+	source.pairs = true
+	return OpenContext(ctx, source)
 }
 
 // openMixed opens the parts of a path.
@@ -275,7 +284,7 @@ func guess(source Source) string {
 		return Parquet
 	case holds(path, coopSplitFiles):
 		return CoOp
-	case len(source.Classes) == 0 && looseImages(path):
+	case len(source.Classes) == 0 && (looseImages(path) || (source.pairs || source.RequireText) && textsBeside(path, imagesAsked)):
 		return LooseImages
 	}
 	return ImageFolder

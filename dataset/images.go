@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,6 +108,35 @@ func beside(path string) ([]byte, error) {
 		err = fmt.Errorf("%s: %w", path, err)
 	}
 	return data, err
+}
+
+// imagesAsked is of how many images a guess looks for texts.
+const imagesAsked = 1000
+
+// TextsBeside reports whether any image of a folder and those in it has a .txt file
+// beside it, which only the type "images" reads.
+func TextsBeside(dir string) bool { return textsBeside(dir, math.MaxInt) }
+
+// textsBeside looks at the first images in order of their paths.
+func textsBeside(dir string, images int) (found bool) {
+	_ = filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return fs.SkipAll // opening it says why
+		case strings.HasPrefix(e.Name(), ".") && p != dir:
+			if e.IsDir() {
+				return fs.SkipDir
+			}
+		case !e.IsDir() && imageExtensions[strings.ToLower(filepath.Ext(p))]:
+			info, err := os.Stat(strings.TrimSuffix(p, filepath.Ext(p)) + ".txt")
+			found = err == nil && info.Mode().IsRegular()
+			if images--; found || images == 0 {
+				return fs.SkipAll
+			}
+		}
+		return nil
+	})
+	return found
 }
 
 // looseImages reports whether a folder has images and no folders.

@@ -41,6 +41,41 @@ func TestImages(t *testing.T) {
 	wantError(t, "empty", err, "no images")
 	_, err = Images()
 	wantError(t, "nothing", err, "none given")
+	// Texts beside images in folders: classes for those who label, texts for who wants pairs.
+	captioned := tree(t, map[string]string{"a/1.png": "1", "a/2.png": "2", "a/2.txt": "two", "b/more/3.jpg": "3", "4.png": "4", "b/.x.png": "", "b/.x.txt": ""})
+	bare := tree(t, map[string]string{"a/1.png": "1", "b/2.png": "2", "b/notes.txt": "", ".c/3.png": "", ".c/3.txt": ""})
+	for _, c := range []struct {
+		name   string
+		source Source
+		pairs  bool
+		want   int
+		texts  bool
+	}{
+		{"labelled", Source{Path: captioned}, false, 3, false},
+		{"pairs", Source{Path: captioned}, true, 4, true},
+		{"texts required", Source{Path: captioned, RequireText: true}, false, 4, true},
+		{"pairs of two", Source{Path: captioned + "::" + captioned}, true, 8, true},
+		{"pairs, but classes said", Source{Path: captioned, Type: ImageFolder}, true, 3, false},
+		{"pairs, but classes given", Source{Path: captioned, Classes: []string{"a", "b"}}, true, 3, false},
+		{"pairs without texts", Source{Path: bare}, true, 2, false},
+	} {
+		opened := OpenContext
+		if c.pairs {
+			opened = OpenPairs
+		}
+		d, err := opened(t.Context(), c.source)
+		if err != nil || d.Len() != c.want || HasTexts(d) != c.texts || c.texts == (Classes(d) != nil) {
+			t.Errorf("%s: %v, %+v", c.name, err, d)
+		}
+	}
+	for root, want := range map[string]bool{captioned: true, bare: false, filepath.Join(captioned, "4.png"): false, "none": false} {
+		if got := TextsBeside(root); got != want {
+			t.Errorf("%s: texts beside images %t", root, got)
+		}
+	}
+	if textsBeside(captioned, 2) || !textsBeside(captioned, 3) {
+		t.Error("the first images aren't those that a guess looks at")
+	}
 	// With classes wanted, images without any are a mistake.
 	_, err = Open(Source{Path: root, Classes: []string{"cat"}})
 	wantError(t, "no class folders", err, "3 images but no class folders")

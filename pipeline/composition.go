@@ -107,7 +107,7 @@ type property struct{ key, value string }
 
 // poolProperty reads a property of every pair of a pool.
 func poolProperty(ctx context.Context, source config.Source, by string) ([]property, error) {
-	pool, err := open(ctx, source, nil)
+	pool, err := openPairs(ctx, source)
 	if err != nil {
 		return nil, err
 	}

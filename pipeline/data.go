@@ -91,7 +91,7 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 		}
 	}
 	if cfg.Data.Pool.Path != "" {
-		if d.pool, err = open(ctx, cfg.Data.Pool, nil); err != nil {
+		if d.pool, err = openPairs(ctx, cfg.Data.Pool); err != nil {
 			return nil, fmt.Errorf("data.pool: %w", err)
 		}
 		if cfg.NeedsPool() {
@@ -124,7 +124,7 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 		}
 	}
 	if cfg.Eval.Drift.Source.Path != "" && cfg.Eval.Drift.Samples > 0 {
-		if d.drift, err = open(ctx, cfg.Eval.Drift.Source, nil); err != nil {
+		if d.drift, err = openPairs(ctx, cfg.Eval.Drift.Source); err != nil {
 			return nil, fmt.Errorf("eval.drift.source: %w", err)
 		}
 		if err := d.add(ctx, "drift", "drift", cfg.Eval.Drift.Source.Path, d.drift, 0); err != nil {
@@ -209,13 +209,16 @@ func checkTexts(ctx context.Context, s config.Source, pool dataset.Dataset) erro
 	if s.TextColumn != "" {
 		return fmt.Errorf("%s has no text in the column %q; %s", path, s.TextColumn, mend)
 	}
+	if slices.ContainsFunc(strings.Split(s.Path, "::"), dataset.TextsBeside) {
+		return fmt.Errorf("%s has no texts as it is read; %s: .txt files lie beside its images, which type: images reads", path, mend)
+	}
 	// No usual name is among a table's columns; asking for one names them all.
 	// Other formats have no columns and open.
 	s.TextColumn = "caption"
-	if _, err := open(ctx, s, nil); err != nil {
+	if _, err := openPairs(ctx, s); err != nil {
 		return fmt.Errorf("%s has no texts; %s: give their column in text_column (%w)", path, mend, err)
 	}
-	return fmt.Errorf("%s has no texts; %s: use a table with a column of texts, or tars with a .txt file beside each image", path, mend)
+	return fmt.Errorf("%s has no texts; %s: use a table with a column of texts, or tars or folders (type: images) with a .txt file beside each image", path, mend)
 }
 
 // add notes a part's size and content; name is the report's.
@@ -273,7 +276,19 @@ func checkKeys(d dataset.Dataset) error {
 
 // open opens a source; classes, if any, are its class names by label.
 func open(ctx context.Context, s config.Source, classes []string) (dataset.Dataset, error) {
-	d, err := dataset.OpenContext(ctx, dataset.Source{
+	return openBy(ctx, dataset.OpenContext, s, classes)
+}
+
+// openPairs opens a source of which the texts are wanted.
+func openPairs(ctx context.Context, s config.Source) (dataset.Dataset, error) {
+	return openBy(ctx, dataset.OpenPairs, s, nil)
+}
+
+// opener is dataset.OpenContext or dataset.OpenPairs.
+type opener func(context.Context, dataset.Source) (dataset.Dataset, error)
+
+func openBy(ctx context.Context, how opener, s config.Source, classes []string) (dataset.Dataset, error) {
+	d, err := how(ctx, dataset.Source{
 		Classes: classes, AllowMissing: s.AllowMissingClasses, Type: string(s.Type), Path: s.Path, Weights: s.Weights,
 		Split: s.Split, Half: string(s.Half), Shots: s.Shots, ShotsSeed: s.ShotsSeed,
 		ImageColumn: s.ImageColumn, TextColumn: s.TextColumn, ClassColumn: s.ClassColumn, LabelColumn: s.LabelColumn,
@@ -313,7 +328,11 @@ func openSuite(ctx context.Context, cfg *config.Config, s config.Suite, finetune
 	if s.Source.LabelColumn != "" {
 		known = names(finetune) // labels are numbers of these
 	}
-	if test.Data, err = open(ctx, s.Source, known); err != nil {
+	how := dataset.OpenContext
+	if s.Classes.Ref == config.ClassesTexts {
+		how = dataset.OpenPairs
+	}
+	if test.Data, err = openBy(ctx, how, s.Source, known); err != nil {
 		return test, err
 	}
 	test.Classes = finetune

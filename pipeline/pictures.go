@@ -27,15 +27,17 @@ type keyed struct {
 // newPictures ends its waiting for servers with ctx. It isn't safe for concurrent use.
 func newPictures(ctx context.Context, cfg *config.Config) *pictures {
 	return &pictures{
-		finetune: sync.OnceValues(func() (*keyed, error) { return openPictures(ctx, "data.finetune", cfg.Data.Finetune) }),
-		pool:     sync.OnceValues(func() (*keyed, error) { return openPictures(ctx, "data.pool", cfg.Data.Pool) }),
+		finetune: sync.OnceValues(func() (*keyed, error) {
+			return openPictures(ctx, "data.finetune", cfg.Data.Finetune, dataset.OpenContext)
+		}),
+		pool: sync.OnceValues(func() (*keyed, error) { return openPictures(ctx, "data.pool", cfg.Data.Pool, dataset.OpenPairs) }),
 	}
 }
 
 // openPictures warns of a source that can't be opened: the page is written without
 // its pictures, and the reader of the page isn't always the one who can mend that.
-func openPictures(ctx context.Context, name string, s config.Source) (*keyed, error) {
-	k, err := openKeyed(ctx, s)
+func openPictures(ctx context.Context, name string, s config.Source, how opener) (*keyed, error) {
+	k, err := openKeyed(ctx, s, how)
 	if err == nil {
 		return k, nil
 	}
@@ -45,8 +47,8 @@ func openPictures(ctx context.Context, name string, s config.Source) (*keyed, er
 	return nil, fmt.Errorf("%s can't be read: %w", name, err)
 }
 
-func openKeyed(ctx context.Context, s config.Source) (*keyed, error) {
-	d, err := open(ctx, s, nil)
+func openKeyed(ctx context.Context, s config.Source, how opener) (*keyed, error) {
+	d, err := openBy(ctx, how, s, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -403,6 +403,15 @@ func TestAPoolWithoutTextsIsRefused(t *testing.T) {
 	if _, err := openData(context.Background(), load(t, dir, "data.pool.path="+filepath.Join(dir, "test"))); err == nil || !strings.Contains(err.Error(), "no texts") {
 		t.Errorf("a folder: %v", err)
 	}
+	captioned := filepath.Join(dir, "captioned")
+	write(t, filepath.Join(captioned, "0", "a.png"), cliptest.Picture(t, "red", cliptest.Shapes[0], 500))
+	write(t, filepath.Join(captioned, "0", "a.txt"), []byte("a red thing"))
+	if _, err := openData(context.Background(), load(t, dir, "data.pool.path="+captioned, "data.pool.type=image-folder")); err == nil || !strings.Contains(err.Error(), "type: images") {
+		t.Errorf("a folder of images with texts, said to be one of classes: %v", err)
+	}
+	if d, err := openData(context.Background(), load(t, dir, "data.pool.path="+captioned)); err != nil || !dataset.HasTexts(d.pool) || dataset.Classes(d.pool) != nil {
+		t.Errorf("a folder of images with texts: %v", err)
+	}
 	if _, err := openData(context.Background(), load(t, dir, "data.pool.path="+filepath.Join(dir, "test"), "methods=[zeroshot, flyp]")); err != nil {
 		t.Errorf("no method needs pairs: %v", err)
 	}

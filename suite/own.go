@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,7 +44,11 @@ func (o Own) Open() (Test, error) {
 	}
 	t := Test{Set: set, Path: o.Source.Path}
 	fail := func(err error) (Test, error) { return t, fmt.Errorf("test set %s: %w", title, err) }
-	d, err := dataset.Open(o.Source)
+	openSource := dataset.OpenContext
+	if o.Task == "retrieval" {
+		openSource = dataset.OpenPairs
+	}
+	d, err := openSource(context.Background(), o.Source)
 	if err == nil && len(dataset.Classes(d)) == 0 && len(o.Classes) > 0 {
 		// Labels, if it has any, are numbers of the classes that were given.
 		source := o.Source

@@ -35,10 +35,11 @@ func newEmbed(s *settings) *cobra.Command {
   metadata/metadata_0.parquet  image_path, caption, class, and what else is known
 
 SOURCE is a folder of images, with or without a folder for each class, a CSV or
-TSV, tars, Parquet files, or CoOp's split_zhou_<Name>.json. Images that can't be
-read are left out and counted. An interrupted run goes on; shards that are done
-are kept. autofaiss and clip-retrieval index the folder as it is; --faiss writes
-the indexes (image.index, text.index) that they would.`,
+TSV, tars, Parquet files, or CoOp's split_zhou_<Name>.json. Where x.txt lies
+beside x.jpg, folders are no classes (--type image-folder: they are). Images that
+can't be read are left out and counted. An interrupted run goes on; shards that
+are done are kept. autofaiss and clip-retrieval index the folder as it is;
+--faiss writes the indexes (image.index, text.index) that they would.`,
 		Example: `  arf embed models/icon-clip "data/icons/pool/{00000..00009}.tar" --out features
   arf embed openai/clip-vit-base-patch32 photos/ --out photos-features --precision auto`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -50,7 +51,7 @@ the indexes (image.index, text.index) that they would.`,
 		Annotations: map[string]string{together: "yes"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			source.Path = args[1]
-			data, err := dataset.OpenContext(cmd.Context(), source)
+			data, err := dataset.OpenPairs(cmd.Context(), source)
 			if err != nil {
 				return err
 			}

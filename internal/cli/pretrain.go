@@ -55,11 +55,11 @@ accuracy on held-out pairs and the training's log.`,
 			if err != nil {
 				return err
 			}
-			pairs, err := dataset.Open(cfg.Data)
+			pairs, err := dataset.OpenPairs(cmd.Context(), cfg.Data)
 			if err != nil {
 				return err
 			}
-			heldOut, err := dataset.Open(cfg.HeldOut)
+			heldOut, err := dataset.OpenPairs(cmd.Context(), cfg.HeldOut)
 			if err != nil {
 				return err
 			}

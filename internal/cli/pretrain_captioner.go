@@ -46,12 +46,12 @@ and belongs to that CLIP: it is looked for beside the captioner's folder.`,
 			if heldOut != "" {
 				recipe.HeldOut = dataset.Source{Path: heldOut}
 			}
-			pairs, err := dataset.Open(recipe.Data)
+			pairs, err := dataset.OpenPairs(cmd.Context(), recipe.Data)
 			if err != nil {
 				return err
 			}
 			if recipe.HeldOut.Path != "" {
-				if o.Heldout, err = dataset.Open(recipe.HeldOut); err != nil {
+				if o.Heldout, err = dataset.OpenPairs(cmd.Context(), recipe.HeldOut); err != nil {
 					return err
 				}
 			}
