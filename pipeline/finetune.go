@@ -99,7 +99,8 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 		if err := os.RemoveAll(r.of("eval", m, seed)); err != nil {
 			return inputs, true, err
 		}
-		if done(dir, inputs) { // brought back
+		if done(dir, inputs) {
+			slog.Info("a model that was finetuned with these settings before is brought back", "method", m, "seed", seed)
 			return inputs, false, r.noteSeconds(m, dir)
 		}
 		return inputs, true, restart(dir, inputs)

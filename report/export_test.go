@@ -38,6 +38,7 @@ images          10000         10000         10000         2 sets         10000
 zeroshot        40.0          30.0          50.0          40.0           20.0 *
 arf             61.0 ± 1.4 *  35.0 ± 1.4 *  55.0 ± 1.4 *  45.0 ± 0.0 *   20.0 ± 1.4 *
 standard error  0.5           0.5           0.5           0.3            0.4
+* the best of its column
 
 Did arf break anything? Not clear for zero-shot.
   ID                 +21.0 ± 2.4 points (better)

@@ -55,6 +55,7 @@ func (r *Run) Table(w io.Writer) error {
 	if err := tab.Flush(); err != nil {
 		return err
 	}
+	fmt.Fprintln(out, "* the best of its column")
 	for _, method := range r.finetuned() {
 		v := r.Verdict(method)
 		fmt.Fprintf(out, "\nDid %s break anything? %s\n", plain(method), plain(v.Headline()))
