@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"path/filepath"
 
 	"arf/anchor"
@@ -67,7 +66,6 @@ are done are kept. autofaiss and clip-retrieval index the folder as it is;
 				}
 				o.Group = g
 				if g.Leads() {
-					warnProblems(data)
 				}
 				if !quiet && g.Leads() {
 					show := stages()
@@ -166,11 +164,4 @@ func measure(ctx context.Context, a *index.Approximate) (index.Recall, error) {
 		return index.Recall{}, err
 	}
 	return a.Tune(ctx, queries, 20, 0.95, torch.CPU)
-}
-
-// warnProblems tells what a source left out when it was opened.
-func warnProblems(d dataset.Dataset) {
-	if p := dataset.ProblemsOf(d); p.Count > 0 {
-		slog.Warn("left out of the source", "problems", p.Count, "first", p.First[0])
-	}
 }
