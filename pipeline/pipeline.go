@@ -233,7 +233,11 @@ func (r *run) begin() error {
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.Write(filepath.Join(r.dir, "config.yaml"), text, 0o644); err != nil {
+	perm := os.FileMode(0o644)
+	if remote.RedactedText(string(text)) != string(text) { // it has a password or signature
+		perm = 0o600
+	}
+	if err := atomicfile.Write(filepath.Join(r.dir, "config.yaml"), text, perm); err != nil {
 		return fmt.Errorf("write the run's config: %w", err)
 	}
 	device := r.device.String()

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"arf/remote"
+
 	"github.com/gofrs/flock"
 )
 
@@ -31,7 +33,7 @@ func Lock(dir, mend string) (unlock func(), err error) {
 	}
 	host, _ := os.Hostname()
 	// For messages only, so that a full disk doesn't matter here.
-	_ = os.WriteFile(path, fmt.Appendf(nil, "process %d on %s since %s: %s\n", os.Getpid(), host, time.Now().Format(time.DateTime), strings.Join(os.Args, " ")), 0o644)
+	_ = os.WriteFile(path, fmt.Appendf(nil, "process %d on %s since %s: %s\n", os.Getpid(), host, time.Now().Format(time.DateTime), remote.RedactedText(strings.Join(os.Args, " "))), 0o644)
 	return func() { _ = lock.Unlock() }, nil
 }
 

@@ -38,3 +38,20 @@ func TestLockNamesWhoHasIt(t *testing.T) {
 	}
 	unlock()
 }
+
+// The lock's file stays, and is shown to whoever tries the folder.
+func TestLockHoldsNoSecrets(t *testing.T) {
+	args := os.Args
+	defer func() { os.Args = args }()
+	os.Args = []string{"arf", "run", "--set", "data.pool.path=https://user:PW@example.org/{0..9}.tar?sig=SIG"}
+	dir := filepath.Join(t.TempDir(), "run")
+	unlock, err := Lock(dir, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	text, err := os.ReadFile(filepath.Join(dir, lockFile))
+	if err != nil || strings.Contains(string(text), "PW") || strings.Contains(string(text), "SIG") || !strings.Contains(string(text), "example.org/{0..9}.tar") {
+		t.Errorf("%s, %v", text, err)
+	}
+}
