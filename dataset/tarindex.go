@@ -32,6 +32,9 @@ const (
 	maxSidecar = 16 << 20
 )
 
+// tarBlock is what a tar is made of.
+const tarBlock = 512
+
 // splitKey splits an entry's name at the first dot after the last slash, as
 // webdataset does.
 func splitKey(name string) (key, ext string) {
@@ -56,9 +59,14 @@ func indexTar(r io.ReaderAt, size int64, name string, shard int32, problems *Pro
 		}
 		current = nil
 	}
+	end := int64(0) // of the entries so far
 	for {
 		h, err := entries.Next()
 		if errors.Is(err, io.EOF) {
+			// A tar ends with blocks of zeros; what is cut between entries looks whole but for them.
+			if end > 0 && end > size-tarBlock {
+				problems.add("%s: it has no end mark, so it may be cut short after %d samples, and the last one may lack its text", name, len(samples))
+			}
 			break
 		}
 		if err != nil {
@@ -72,8 +80,10 @@ func indexTar(r io.ReaderAt, size int64, name string, shard int32, problems *Pro
 			}
 			break
 		}
+		end = window.at
 		switch h.Typeflag {
 		case tar.TypeReg:
+			end += (h.Size + tarBlock - 1) / tarBlock * tarBlock
 		case tar.TypeDir, tar.TypeXGlobalHeader:
 			continue
 		default:
