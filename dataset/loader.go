@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -375,9 +376,11 @@ func (l *Loader) report(index int, key string, err error) {
 	}
 	l.broken[index] = true
 	before := len(l.problems.First)
-	l.problems.add("sample %d (%s): %v", index, key, err)
+	// By key: numbers are those of what the loader was given, such as a shard.
+	key = cmp.Or(key, fmt.Sprintf("sample %d", index))
+	l.problems.add("%s: %v", key, err)
 	if len(l.problems.First) > before {
-		l.o.Log.Warn("skipped a broken sample", "number", index, "key", key, "error", err)
+		l.o.Log.Warn("skipped a broken sample", "key", key, "error", err)
 	}
 }
 

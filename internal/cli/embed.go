@@ -65,8 +65,6 @@ are done are kept. autofaiss and clip-retrieval index the folder as it is;
 					return err
 				}
 				o.Group = g
-				if g.Leads() {
-				}
 				if !quiet && g.Leads() {
 					show := stages()
 					o.Progress = func(done, total int) { show("embed", done, total) }
