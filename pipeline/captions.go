@@ -12,6 +12,7 @@ import (
 	"arf/captioner"
 	"arf/clip"
 	"arf/config"
+	"arf/dataset"
 )
 
 func (r *run) captionsPath() string { return filepath.Join(r.dir, "anchors", "captions.jsonl") }
@@ -91,12 +92,18 @@ func (r *run) captions(ctx context.Context) error {
 	if err != nil || !todo {
 		return err
 	}
-	c := r.captionSettings()
-	tool, name, err := r.openCaptioner(ctx, c)
+	model, err := clip.Load(r.model, r.device)
 	if err != nil {
 		return err
 	}
-	model, err := clip.Load(r.model, r.device)
+	if r.cfg.NeedsPool() && r.data.pool != nil && dataset.EmbeddingsOf(r.data.pool) != "" {
+		// Features of another model are found out before hours of captioning.
+		if _, _, err := r.poolFeatures(ctx, model); err != nil {
+			return err
+		}
+	}
+	c := r.captionSettings()
+	tool, name, err := r.openCaptioner(ctx, c)
 	if err != nil {
 		return err
 	}

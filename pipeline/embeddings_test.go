@@ -124,4 +124,12 @@ func TestPoolOfEmbeddings(t *testing.T) {
 	ready[0] = "data.pool.path=" + filepath.Join(dir, "of-other")
 	embed(filepath.Join(dir, "other-clip"), filepath.Join(dir, "of-other"))
 	refuses("not this model's")
+	// It's found before anything is captioned.
+	cfg := load(t, dir, append(ready, "name=captions-first", "methods=[arf]")...)
+	if err := Run(context.Background(), cfg, Pairs, Options{}); err == nil || !strings.Contains(err.Error(), "not this model's") {
+		t.Error(err)
+	}
+	if _, err := os.Stat(filepath.Join(Dir(cfg), "anchors", "captions.jsonl")); !os.IsNotExist(err) {
+		t.Errorf("captions were made: %v", err)
+	}
 }
