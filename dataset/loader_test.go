@@ -242,6 +242,9 @@ func TestLoaderBroken(t *testing.T) {
 	if n := strings.Count(log.String(), "skipped a broken sample"); n != 6 {
 		t.Errorf("%d warnings, want 6:\n%s", n, log.String())
 	}
+	if !strings.Contains(log.String(), "key=k41") || strings.Contains(log.String(), "number") {
+		t.Errorf("want keys, no shard's numbers:\n%s", log.String())
+	}
 
 	// Nothing can be read: an error, not an endless loop.
 	for _, start := range []int{0, 2} {

@@ -130,7 +130,7 @@ func (p *pass) label(log *slog.Logger) error {
 		sample, err := dataset.Describe(p.data, i)
 		if err != nil {
 			if p.broken++; p.broken <= brokenNamed {
-				log.Warn("skipped a broken sample", "number", i, "key", sample.Key, "error", err)
+				log.Warn("skipped a broken sample", "key", sample.Key, "error", err)
 			}
 			continue
 		}
