@@ -125,6 +125,9 @@ func shardPaths(pattern string) ([]string, error) {
 	for _, e := range expanded {
 		if !strings.ContainsAny(e, "*?[") {
 			if _, err := os.Stat(e); err != nil {
+				if len(expanded) > 1 && errors.Is(err, fs.ErrNotExist) {
+					err = fmt.Errorf("%w; correct the range %s to the files that there are, or take all of them by %s", err, pattern, starred(pattern))
+				}
 				return nil, err
 			}
 			paths = append(paths, e)
@@ -141,6 +144,18 @@ func shardPaths(pattern string) ([]string, error) {
 	}
 	slices.Sort(paths)
 	return slices.Compact(paths), nil
+}
+
+// starred puts a * for each {…}.
+func starred(pattern string) string {
+	for {
+		before, rest, found := strings.Cut(pattern, "{")
+		_, after, closed := strings.Cut(rest, "}")
+		if !found || !closed {
+			return pattern
+		}
+		pattern = before + "*" + after
+	}
 }
 
 func globQuote(path string) string {
