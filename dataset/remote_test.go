@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -154,14 +155,17 @@ func TestRemoteTars(t *testing.T) {
 func TestRemoteTruncatedTar(t *testing.T) {
 	whole := tarOf(t, entry{name: "00020.png", content: string(picture(t, 20, 16))}, entry{name: "00020.txt", content: "text 00020"},
 		entry{name: "00021.png", content: strings.Repeat("x", 5000)})
-	s := serveTars(t, whole[:len(whole)-5000])
-	for range 2 { // scanned, and from the index
-		d := open(t, Source{Path: s.url + "/{00000..00001}.tar"})
-		p := ProblemsOf(d)
-		if d.Len() != 21 || p.Count != 1 || !strings.Contains(p.First[0], "cut short") || !strings.Contains(p.First[0], s.url+"/00001.tar") {
-			t.Errorf("%d samples, %+v", d.Len(), p)
+	between := bytes.Index(whole, []byte("00021.png")) // entries
+	for _, cut := range []int{len(whole) - 5000, between} {
+		s := serveTars(t, whole[:cut])
+		for range 2 { // scanned, and from the index
+			d := open(t, Source{Path: s.url + "/{00000..00001}.tar"})
+			p := ProblemsOf(d)
+			if d.Len() != 21 || p.Count != 1 || !strings.Contains(p.First[0], "cut short") || !strings.Contains(p.First[0], s.url+"/00001.tar") {
+				t.Errorf("%d samples, %+v", d.Len(), p)
+			}
+			check(t, d, 0)
 		}
-		check(t, d, 0)
 	}
 }
 

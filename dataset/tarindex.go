@@ -83,7 +83,6 @@ func indexTar(r io.ReaderAt, size int64, name string, shard int32, problems *Pro
 		end = window.at
 		switch h.Typeflag {
 		case tar.TypeReg:
-			end += (h.Size + tarBlock - 1) / tarBlock * tarBlock
 		case tar.TypeDir, tar.TypeXGlobalHeader:
 			continue
 		default:
@@ -94,6 +93,8 @@ func indexTar(r io.ReaderAt, size int64, name string, shard int32, problems *Pro
 			problems.add("%s: %s: %s: left out", name, h.Name, why)
 			continue
 		}
+		// Of what was refused the size may be another than in the tar, as of sparse files.
+		end += (h.Size + tarBlock - 1) / tarBlock * tarBlock
 		p := part{window.at, h.Size}
 		key, ext := splitKey(strings.TrimPrefix(h.Name, "./"))
 		if p.offset+p.size > size {

@@ -116,6 +116,10 @@ func TestWebDatasetDamaged(t *testing.T) {
 		{"cut in text", whole[:5*sampleSize+1536+514], 5, 1},
 		{"garbage", append(slices.Clone(whole[:5*sampleSize]), bytes.Repeat([]byte("garbage!"), 500)...), 4, 1},
 		{"no end", whole[:20*sampleSize], 20, 1},
+		{"cut in padding", whole[:20*sampleSize-100], 20, 1},
+		{"one block of zeros", whole[:20*sampleSize+512], 20, 0},
+		{"whole", whole, 20, 0},
+		{"long end", append(slices.Clone(whole), make([]byte, 9000)...), 20, 0},
 	} {
 		path := filepath.Join(tree(t, map[string]string{"x.tar": string(c.content)}), "x.tar")
 		d := open(t, Source{Path: path})
@@ -131,12 +135,35 @@ func TestWebDatasetDamaged(t *testing.T) {
 			}
 		}
 	}
+	// A text that was cut off whole leaves its image; the tar is named.
+	noText := filepath.Join(tree(t, map[string]string{"x.tar": string(whole[:5*sampleSize-1024])}), "x.tar")
+	if p := ProblemsOf(open(t, Source{Path: noText})); p.Count != 1 || !strings.Contains(p.First[0], noText) || !strings.Contains(p.First[0], "no end mark") {
+		t.Errorf("%v", p)
+	}
+	// A sparse file claims more than there is of it in the tar.
+	sparse := tarOf(t, entry{"good.jpg", "fine", 0}, entry{"pax", "30 GNU.sparse.realsize=999999\n22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n", 0}, entry{"9.jpg", "1\n0\n1\n" + strings.Repeat("\x00", 506) + "x", 0})
+	retype(sparse[1024:1536], tar.TypeXHeader)
+	d := open(t, Source{Path: filepath.Join(tree(t, map[string]string{"x.tar": string(sparse)}), "x.tar")})
+	if p := ProblemsOf(d); p.Count != 1 || !strings.Contains(p.First[0], "9.jpg: sparse") {
+		t.Errorf("sparse: %q", p.First)
+	}
 	// One damaged tar doesn't hide the others.
 	root := tree(t, map[string]string{"0.tar": "nothing like a tar, but long enough to be read as a header" + strings.Repeat(".", 600), "1.tar": string(whole)})
-	d := open(t, Source{Path: root})
+	d = open(t, Source{Path: root})
 	if p := ProblemsOf(d); d.Len() != 20 || p.Count != 1 || !strings.Contains(p.First[0], "0.tar") {
 		t.Errorf("%d samples, %v", d.Len(), p)
 	}
+}
+
+// retype makes an entry's header one of another kind.
+func retype(header []byte, kind byte) {
+	header[156] = kind
+	copy(header[148:156], "        ")
+	sum := 0
+	for _, b := range header {
+		sum += int(b)
+	}
+	copy(header[148:156], fmt.Sprintf("%06o\x00 ", sum))
 }
 
 func TestWebDatasetErrors(t *testing.T) {
