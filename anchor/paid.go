@@ -8,8 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"arf/captioner"
 )
 
 // asidePath is where captions of other settings are kept: captions-1a2b3c4d.jsonl.
@@ -22,11 +20,11 @@ func asidePath(path, hash string) string {
 // was paid for beside the file, others can be made again. The summary goes first,
 // so that an interruption leaves no file without one.
 func (w *captionWriter) setAside(old CaptionSummary) error {
-	paid := old.Usage
-	if err := readCaptions(w.path, func(r CaptionRecord) { paid = paid.Add(r.Usage) }); err != nil {
+	paid := old.Usage.Requests > 0
+	if err := readCaptions(w.path, func(r CaptionRecord) { paid = paid || r.Usage.Requests > 0 }); err != nil { // of a killed run
 		return err
 	}
-	if paid == (captioner.Usage{}) {
+	if !paid {
 		return os.Remove(w.path)
 	}
 	aside := asidePath(w.path, old.Hash)

@@ -23,7 +23,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 
 	"arf/remote"
 )
@@ -133,24 +132,13 @@ func OpenContext(ctx context.Context, source Source) (Dataset, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open dataset %s: %w", remote.RedactedText(source.Path), err)
 	}
-	warnOf(ProblemsOf(d), remote.RedactedText(source.Path))
+	if p := ProblemsOf(d); p.Count > 0 {
+		slog.Warn("left out of the source", "source", remote.RedactedText(source.Path), "problems", p.Count, "such as", strings.Join(p.First, "; "))
+	}
 	if source.RequireText {
 		d = withText{d}
 	}
 	return d, nil
-}
-
-// warned are the sources whose problems were told: one is opened several times.
-var warned sync.Map
-
-// warnOf tells what of a source was left out when it was opened, once.
-func warnOf(p Problems, path string) {
-	if p.Count == 0 {
-		return
-	}
-	if _, said := warned.LoadOrStore(path, true); !said {
-		slog.Warn("left out of the source", "source", path, "problems", p.Count, "such as", strings.Join(p.First, "; "))
-	}
 }
 
 // OpenPairs is OpenContext where texts are wanted rather than classes: a folder of

@@ -34,7 +34,23 @@ func TestARunWithoutTestSets(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(Dir(cfg), "train/flyp/seed-0/model/model.safetensors")); err != nil {
 		t.Error(err)
 	}
+	// Nothing in the config is secret.
+	if info, err := os.Stat(filepath.Join(Dir(cfg), "config.yaml")); err != nil || info.Mode().Perm() != 0o644 {
+		t.Errorf("%v, %v", info, err)
+	}
 	if !strings.Contains(log.String(), "there is no report") {
 		t.Error(log.String())
+	}
+}
+
+// A config with a signature is its owner's alone. The endpoint isn't asked here.
+func TestConfigsWithSecretsAreTheOwners(t *testing.T) {
+	dir := prepare(t)
+	cfg := load(t, dir, "methods=[zeroshot]", "anchors.captions.captioner=", "anchors.captions.endpoint.model=m", "anchors.captions.endpoint.url=http://127.0.0.1:1/v1?sig=SIG")
+	if err := Run(context.Background(), cfg, Captions, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(Dir(cfg), "config.yaml")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info, err)
 	}
 }
