@@ -33,12 +33,10 @@ func (s *Store) Column(name string) ([]string, error) {
 
 // Columns are the names of the metadata's columns that Column reads, sorted.
 func (s *Store) Columns() (names []string, err error) {
-	for _, path := range s.metadata[:1] {
-		err = parquetfile.Open(path, func(f *parquet.File) error {
-			names = columnNames(f)
-			return nil
-		})
-	}
+	err = parquetfile.Open(s.metadata[0], func(f *parquet.File) error {
+		names = columnNames(f)
+		return nil
+	})
 	return names, err
 }
 

@@ -36,15 +36,24 @@ func Clean(dir string) error {
 		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
-		name := strings.TrimRight(e.Name(), "0123456789")
-		if name == "" || name == e.Name() || name[0] != '.' || filepath.Ext(name[1:]) == "" {
+		if unfinished(e.Name()) == "" {
 			return nil
 		}
 		return os.Remove(path)
 	})
 }
 
-// sweep removes what killed processes left of a file: ".name" and digits.
+// unfinished is the file that one of this name was to become, "" of others:
+// ".name.ext" and digits is what renameio calls it.
+func unfinished(name string) string {
+	of := strings.TrimRight(name, "0123456789")
+	if of == "" || of == name || of[0] != '.' || filepath.Ext(of[1:]) == "" {
+		return ""
+	}
+	return of[1:]
+}
+
+// sweep removes what killed processes left of a file.
 func sweep(path string) {
 	dir, name := filepath.Split(path)
 	entries, err := os.ReadDir(filepath.Clean(dir))
@@ -52,8 +61,7 @@ func sweep(path string) {
 		return // writing will say so
 	}
 	for _, e := range entries {
-		digits, ok := strings.CutPrefix(e.Name(), "."+name)
-		if !ok || digits == "" || strings.Trim(digits, "0123456789") != "" {
+		if unfinished(e.Name()) != name {
 			continue
 		}
 		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > stale {
