@@ -14,6 +14,7 @@ import (
 type PairSummary struct {
 	Hash    string      `json:"hash"` // of what the pairs were made from
 	Options PairOptions `json:"options"`
+	By      string      `json:"by"` // the options' query in words
 
 	Pool     int `json:"pool"`            // pairs in it
 	Eligible int `json:"eligible"`        // that weren't dropped
@@ -83,7 +84,7 @@ func (r *retrieval) droppedExamples() []Dropped {
 
 func (r *retrieval) summarize(pairs []Pair, lists [][]found) *PairSummary {
 	s := &PairSummary{
-		Options: r.o, Pool: len(r.pool.rows), Queries: len(r.queries), Pairs: len(pairs),
+		Options: r.o, By: r.o.Query.String(), Pool: len(r.pool.rows), Queries: len(r.queries), Pairs: len(pairs),
 		Dropped: r.dropped(), Excluded: r.excluded, Leaks: r.pool.counts, Examples: r.pool.leaks, DroppedExamples: r.droppedExamples(),
 	}
 	s.Eligible = s.Pool
@@ -154,8 +155,8 @@ func reasons(dropped map[string]int, of int) string {
 
 // String is what a run prints.
 func (s *PairSummary) String() string {
-	text := fmt.Sprintf("%d for %d images, %d different, %.0f%% name the class; mean cosine %.3f; left out of the pool: %s",
-		s.Pairs, s.Queries, s.Distinct, 100*s.NamesClass["@k"], s.Score, reasons(s.Dropped, s.Pool))
+	text := fmt.Sprintf("%d for %d images, by %s; %d different, %.0f%% name the class; mean cosine %.3f; left out of the pool: %s",
+		s.Pairs, s.Queries, s.Options.Query, s.Distinct, 100*s.NamesClass["@k"], s.Score, reasons(s.Dropped, s.Pool))
 	if s.Without > 0 {
 		text += fmt.Sprintf("; %d images have no pair", s.Without)
 	}

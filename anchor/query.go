@@ -3,6 +3,7 @@ package anchor
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"arf/index"
 )
@@ -29,6 +30,30 @@ var Queries = map[string]Query{
 	"random":       {Image: 1, Random: true},
 }
 
+// String is a named query's name, or says how a mix weighs: "mix of image 1 and class-text 0.5".
+func (q Query) String() string {
+	if q.Random {
+		return "random"
+	}
+	var names, parts []string
+	for _, part := range []struct {
+		name   string
+		weight float64
+	}{{"image", q.Image}, {"image-text", q.ImageText}, {"class-text", q.ClassText}, {"caption-text", q.CaptionText}} {
+		if part.weight != 0 {
+			names, parts = append(names, part.name), append(parts, fmt.Sprintf("%s %g", part.name, part.weight))
+		}
+	}
+	switch last := len(parts) - 1; last {
+	case -1:
+		return "image" // the zero value
+	case 0:
+		return names[0]
+	default:
+		return "mix of " + strings.Join(parts[:last], ", ") + " and " + parts[last]
+	}
+}
+
 // ParseQuery finds a named query; "" is "image".
 func ParseQuery(name string) (Query, error) {
 	if name == "" {
@@ -44,7 +69,7 @@ func ParseQuery(name string) (Query, error) {
 func (q Query) check() error {
 	for _, w := range []float64{q.Image, q.ImageText, q.ClassText, q.CaptionText} {
 		if !(w >= 0 && w <= 1e6) {
-			return fmt.Errorf("query: weight %v must be 0 or more", w)
+			return fmt.Errorf("query: weight %v must be between 0 and 1e6", w)
 		}
 	}
 	return nil

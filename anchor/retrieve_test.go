@@ -603,6 +603,24 @@ func TestRetrieveRefuses(t *testing.T) {
 	}
 }
 
+func TestQueryInWords(t *testing.T) {
+	for name, q := range Queries {
+		if got := q.String(); got != name && name != "mix" {
+			t.Errorf("%s is called %s", name, got)
+		}
+	}
+	for want, q := range map[string]Query{
+		"image":                             {},
+		"class-text":                        {ClassText: 0.5},
+		"mix of image 1 and class-text 0.5": {Image: 1, ClassText: 0.5},
+		"mix of image 1, image-text 1 and class-text 1": Queries["mix"],
+	} {
+		if got := q.String(); got != want {
+			t.Errorf("%+v is called %q, want %q", q, got, want)
+		}
+	}
+}
+
 func TestSummariesByHand(t *testing.T) {
 	// Occurrences 0, 0, 0, 4: mean 1, σ² = 3, third moment (−1−1−1+27)/4 = 6.
 	if got, want := skewness([]int{0, 0, 0, 4}), 6/math.Pow(3, 1.5); math.Abs(got-want) > 1e-12 {

@@ -137,12 +137,25 @@ const (
 	QueryImageText   Query = "image-text"   // image with text
 	QueryClassText   Query = "class-text"   // class prompt with text
 	QueryCaptionText Query = "caption-text" // captions with text
-	QueryMix         Query = "mix"          // mean of image, image-text and class-text
+	QueryMix         Query = "mix"          // weighted mean of these (Pairs.Mix)
 	QueryRandom      Query = "random"       // none: pairs at random, a control
 )
 
 func (Query) choices() []string {
 	return []string{"image", "image-text", "class-text", "caption-text", "mix", "random"}
+}
+
+// DefaultMix is what query mix is without weights.
+var DefaultMix = Mix{Image: 1, ImageText: 1, ClassText: 1}
+
+// ClassText reports whether pairs are retrieved by class prompts.
+func (p Pairs) ClassText() bool {
+	return p.Query == QueryClassText || p.Query == QueryMix && p.Mix.ClassText > 0
+}
+
+// CaptionText reports whether pairs are retrieved by captions.
+func (p Pairs) CaptionText() bool {
+	return p.Query == QueryCaptionText || p.Query == QueryMix && p.Mix.CaptionText > 0
 }
 
 // Index says how the nearest pairs of the pool are found.
@@ -199,7 +212,7 @@ func (c Captions) Retrieves() bool { return c.Captioner == CaptionerRetrieval }
 // NeedsCaptions reports whether any method, or the retrieval for any method, uses captions.
 func (c *Config) NeedsCaptions() bool {
 	return slices.ContainsFunc(c.Methods, Method.Captions) ||
-		c.NeedsPairs() && c.Anchors.Pairs.Query == QueryCaptionText
+		c.NeedsPairs() && c.Anchors.Pairs.CaptionText()
 }
 
 // NeedsPairs reports whether any method uses retrieved pairs.

@@ -99,6 +99,7 @@ type Endpoint struct {
 // Pairs describes the image-text-pair anchors: pairs that each finetune image retrieves from the pool.
 type Pairs struct {
 	Query           Query     `yaml:"query"`                     // what is compared with what
+	Mix             Mix       `yaml:"mix" json:",omitzero"`      // how much each comparison counts for query mix
 	K               int       `yaml:"k"`                         // pairs an image
 	PerClassQuota   int       `yaml:"per_class_quota"`           // most pairs that one class may use, counting each once; 0 = no limit
 	MinSimilarity   float64   `yaml:"min_similarity"`            // lowest cosine of a retrieved pair; −1 = any
@@ -111,6 +112,15 @@ type Pairs struct {
 	BatchSize       int       `yaml:"batch_size"`              // images at a time when encoding the pool
 	Index           Index     `yaml:"index" json:",omitempty"` // how the nearest pairs are found
 	Milvus          Milvus    `yaml:"milvus" json:",omitzero"` // the server of index: milvus
+}
+
+// Mix weighs the comparisons of query mix; the score is the weighted mean of the cosines. A file or --set that gives
+// one weight gives all: those it leaves out are 0.
+type Mix struct {
+	Image       float64 `yaml:"image"`        // image with image
+	ImageText   float64 `yaml:"image_text"`   // image with text
+	ClassText   float64 `yaml:"class_text"`   // class prompt with text
+	CaptionText float64 `yaml:"caption_text"` // captions with text
 }
 
 // Milvus is a vector database on other machines that the pool is searched through. The environment variable
@@ -210,7 +220,7 @@ func Default() Config {
 				Endpoint: Endpoint{ImageSize: 512, Concurrency: 4, Retries: 6, Timeout: 120},
 			},
 			Pairs: Pairs{
-				Query: QueryImage, K: 10, MinSimilarity: -1, MinClipScore: -1, BatchSize: 256, Index: IndexExact,
+				Query: QueryImage, Mix: DefaultMix, K: 10, MinSimilarity: -1, MinClipScore: -1, BatchSize: 256, Index: IndexExact,
 				Milvus:    Milvus{IndexType: MilvusAuto},
 				LeakGuard: LeakGuard{NearDuplicateCosine: 0.98},
 			},

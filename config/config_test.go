@@ -118,6 +118,9 @@ func TestSet(t *testing.T) {
 		{"methods=[ft]", func(c *Config) any { return c.Methods }, []Method{MethodFT}},
 		{"train.freeze_batch_norm=false", func(c *Config) any { return c.Train.FreezeBatchNorm }, false},
 		{"output=what: {is} this #1=?", func(c *Config) any { return c.Output }, "what: {is} this #1=?"},
+		{"anchors.pairs.query=mix", func(c *Config) any { return c.Anchors.Pairs.Mix }, DefaultMix},
+		{"anchors.pairs.query=mix; anchors.pairs.mix.class_text=0.5", func(c *Config) any { return c.Anchors.Pairs.Mix }, Mix{ClassText: 0.5}},
+		{"anchors.pairs.query=mix; anchors.pairs.mix.image=1; anchors.pairs.mix.caption_text=2", func(c *Config) any { return c.Anchors.Pairs.Mix }, Mix{Image: 1, CaptionText: 2}},
 		{"data.classes=classes.txt", func(c *Config) any { return c.Data.Classes }, List{Ref: "classes.txt"}},
 		{"data.classes=[cat, dog]", func(c *Config) any { return c.Data.Classes }, List{Items: []string{"cat", "dog"}}},
 		{"eval.suites[0].source.limit=7", func(c *Config) any { return c.Eval.Suites[0].Source.Limit }, 7},
@@ -125,7 +128,7 @@ func TestSet(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.set, func(t *testing.T) {
-			c, err := Parse("c.yaml", []byte(base), tt.set)
+			c, err := Parse("c.yaml", []byte(base), strings.Split(tt.set, "; ")...)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -178,6 +181,14 @@ func TestValidate(t *testing.T) {
 		{"arf without pool", "methods=[arf]", `data.pool.path: is missing; give the image-text pairs to retrieve from`},
 		{"arf without captioner", "methods=[arf]", `anchors.captions.captioner: is missing`},
 		{"caption query without captioner", "anchors.pairs.query=caption-text", ``},
+		{"a mix's weights", "anchors.pairs.query=mix; anchors.pairs.mix.image=1; anchors.pairs.mix.image_text=0.5", ``},
+		{"a mix without weights", "anchors.pairs.query=mix", ``},
+		{"negative weight", "anchors.pairs.query=mix; anchors.pairs.mix.image=-1", `anchors.pairs.mix.image: is -1; give 0 to 1e+06`},
+		{"no number for a weight", "anchors.pairs.query=mix; anchors.pairs.mix.image=NaN", `anchors.pairs.mix.image: want a number, got "NaN"`},
+		{"unknown weight", "anchors.pairs.query=mix; anchors.pairs.mix.image-txt=1", `anchors.pairs.mix.image-txt: unknown key; did you mean anchors.pairs.mix.image_text?`},
+		{"weights of 0", "anchors.pairs.query=mix; anchors.pairs.mix.image=0", `anchors.pairs.mix: has no weight above 0; give one, such as class_text: 1`},
+		{"weights without a mix", "anchors.pairs.query=class-text; anchors.pairs.mix.image=1", `anchors.pairs.mix: has weights, but anchors.pairs.query is class-text; set query to mix, or leave mix out`},
+		{"a mix of captions without captioner", "methods=[flyp+ita]; anchors.pairs.query=mix; anchors.pairs.mix.caption_text=1", `anchors.captions.captioner: is missing`},
 		{"device", "device=gpu", `device: "gpu" is no device; use auto, cpu, cuda or cuda:1`},
 		{"greedy copies", "anchors.captions.temperature=0", `temperature 0 gives the same caption each time`},
 		{"beams that draw", "anchors.captions.beams=3", `anchors.captions.beams: is 3, but beam search draws nothing`},

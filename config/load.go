@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -42,11 +43,28 @@ func Parse(name string, data []byte, overrides ...string) (*Config, error) {
 	if err := decode(reflect.ValueOf(&c).Elem(), c.origin, name, data, overrides); err != nil {
 		return nil, err
 	}
+	c.Anchors.Pairs.Mix.complete(c.origin)
 	// Only now: values that weren't understood are still at their defaults, and judging those would confuse.
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
 	return &c, nil
+}
+
+// complete sets the weights that weren't given to 0 where others were: {class_text: 1} is that and nothing else.
+func (m *Mix) complete(origin map[string]string) {
+	const section = "anchors.pairs.mix"
+	v := reflect.ValueOf(m).Elem()
+	given := func(name string) bool { return origin[join(section, name)] != "" }
+	names := fieldNames(v.Type())
+	if !slices.ContainsFunc(names, given) {
+		return
+	}
+	for _, name := range names {
+		if weight, ok := fieldByName(v, name); ok && !given(name) {
+			weight.SetFloat(0)
+		}
+	}
 }
 
 // Decode reads YAML as strictly as Parse into v, a pointer to any struct of texts, numbers, booleans, structs and

@@ -10,6 +10,9 @@ import (
 	"strings"
 )
 
+// maxWeight bounds what a mix takes, as package anchor does.
+const maxWeight = 1e6
+
 var (
 	// A run's and a suite's name become file names.
 	nameForm       = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
@@ -46,7 +49,7 @@ func (c *Config) Validate() error {
 func (v *validator) anchors(c *Config) {
 	captions := c.Anchors.Captions
 	if c.NeedsCaptions() {
-		v.check(captions.Captioner != "" || captions.Endpoint.URL != "", "anchors.captions.captioner", "is missing; give a captioner's folder, \"retrieval\" or an endpoint, or leave out the methods with captions (flyp+tca, arf, arf+class-text, arf+random)")
+		v.check(captions.Captioner != "" || captions.Endpoint.URL != "", "anchors.captions.captioner", "is missing; give a captioner's folder, \"retrieval\" or an endpoint, or leave out the methods with captions (flyp+tca, arf, arf+class-text, arf+random) and anchors.pairs' caption-text")
 		v.check(!captions.Retrieves() || c.Data.Pool.Path != "", "anchors.captions.captioner", "is retrieval, which takes its texts from the pool; set data.pool")
 	}
 	v.min("anchors.captions.per_image", captions.PerImage, 1)
@@ -66,6 +69,7 @@ func (v *validator) anchors(c *Config) {
 	v.endpoint(captions)
 
 	p := c.Anchors.Pairs
+	v.mix(p)
 	v.min("anchors.pairs.k", p.K, 1)
 	v.min("anchors.pairs.per_class_quota", p.PerClassQuota, 0)
 	v.between("anchors.pairs.min_similarity", p.MinSimilarity, -1, 1)
@@ -84,6 +88,16 @@ func (v *validator) anchors(c *Config) {
 	for i, s := range p.LeakGuard.Sources {
 		v.required(fmt.Sprintf("anchors.pairs.leak_guard.sources[%d]", i), s, "the images to guard")
 	}
+}
+
+func (v *validator) mix(p Pairs) {
+	const key = "anchors.pairs.mix"
+	v.between(key+".image", p.Mix.Image, 0, maxWeight)
+	v.between(key+".image_text", p.Mix.ImageText, 0, maxWeight)
+	v.between(key+".class_text", p.Mix.ClassText, 0, maxWeight)
+	v.between(key+".caption_text", p.Mix.CaptionText, 0, maxWeight)
+	v.check(p.Mix != Mix{}, key, "has no weight above 0; give one, such as class_text: 1, or leave mix out")
+	v.check(p.Query == QueryMix || p.Mix == DefaultMix, key, "has weights, but anchors.pairs.query is %s; set query to mix, or leave mix out", p.Query)
 }
 
 func (v *validator) endpoint(c Captions) {

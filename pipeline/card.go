@@ -49,7 +49,11 @@ func (r *run) card(m config.Method, seed int, results []*eval.Result) clip.Card 
 		c.Anchors = append(c.Anchors, "captions: a second class prompt in their place (a control)")
 	}
 	if source := m.Pairs(); source != config.PairsNone {
-		c.Anchors = append(c.Anchors, fmt.Sprintf("pairs: %s, %d an image (%s)", strings.ReplaceAll(string(source), "-", " "), r.cfg.Anchors.Pairs.K, remote.RedactedText(r.cfg.Data.Pool.Path)))
+		how := strings.ReplaceAll(string(source), "-", " ")
+		if query, err := queryOf(r.pairSettings(source)); err == nil && source == config.PairsRetrieved {
+			how += " by " + query.String()
+		}
+		c.Anchors = append(c.Anchors, fmt.Sprintf("pairs: %s, %d an image (%s)", how, r.cfg.Anchors.Pairs.K, remote.RedactedText(r.cfg.Data.Pool.Path)))
 	}
 	for _, result := range results {
 		c.Results = append(c.Results, clip.CardResult{

@@ -56,6 +56,9 @@ func (r *run) approximate(s config.PairSource) config.Index {
 func (r *run) pairsHash(s config.PairSource) (string, error) {
 	p := r.pairSettings(s)
 	p.BatchSize, p.LeakGuard.Sources = 0, nil
+	if p.Query != config.QueryMix || p.Mix == config.DefaultMix {
+		p.Mix = config.Mix{} // as before there were weights
+	}
 	// Only an approximate search gives other pairs.
 	p.Index = r.approximate(s)
 	if p.Index != config.IndexMilvus {
@@ -68,10 +71,10 @@ func (r *run) pairsHash(s config.PairSource) (string, error) {
 			parts = append(parts, r.data.hashes[g.key])
 		}
 	}
-	if p.Query == config.QueryClassText || p.Query == config.QueryMix {
+	if p.ClassText() {
 		parts = append(parts, r.data.templates)
 	}
-	if p.Query == config.QueryCaptionText {
+	if p.CaptionText() {
 		h, err := r.captionsHash()
 		if err != nil {
 			return "", err
@@ -160,11 +163,11 @@ func (r *run) retrieve(ctx context.Context, s config.PairSource, in anchor.PairI
 			Collection: m.Collection, Kind: string(m.IndexType),
 		}
 	}
-	if o.Query, err = anchor.ParseQuery(string(p.Query)); err != nil {
+	if o.Query, err = queryOf(p); err != nil {
 		return err
 	}
 	in.Templates = r.data.templates
-	if p.Query == config.QueryCaptionText {
+	if p.CaptionText() {
 		if in.Captions, err = anchor.CaptionTexts(r.captionsPath(), r.captionFilter()); err != nil {
 			return err
 		}
@@ -189,6 +192,14 @@ func (r *run) retrieve(ctx context.Context, s config.PairSource, in anchor.PairI
 		}
 	}
 	return finished(dir, inputs)
+}
+
+// queryOf is what the settings compare with what.
+func queryOf(p config.Pairs) (anchor.Query, error) {
+	if m := p.Mix; p.Query == config.QueryMix {
+		return anchor.Query{Image: m.Image, ImageText: m.ImageText, ClassText: m.ClassText, CaptionText: m.CaptionText}, nil
+	}
+	return anchor.ParseQuery(string(p.Query))
 }
 
 // poolFeatures gives the pool's features, those that are there or computed ones;

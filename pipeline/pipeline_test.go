@@ -197,7 +197,7 @@ func TestOnlyWhatAChangeTouchesIsDoneAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"18 labelled images of 3 classes", "- tca: ", "- captions: 2 an image", "- pairs: retrieved, 2 an image", "Towers computed in float32.", "| test | id | acc1 | 0."} {
+	for _, want := range []string{"18 labelled images of 3 classes", "- tca: ", "- captions: 2 an image", "- pairs: retrieved by image, 2 an image", "Towers computed in float32.", "| test | id | acc1 | 0."} {
 		if !strings.Contains(string(card), want) {
 			t.Errorf("the model card lacks %q:\n%s", want, card)
 		}

@@ -126,6 +126,7 @@ type anchorStats struct {
 	CaptionCLIP, PairScore float64 // means
 	MostUsed               int     // how many images retrieved the most frequent pair
 	MostUsedText           string
+	By                     string // what pairs were retrieved by; "" = unknown
 	Captioner              string
 }
 
@@ -174,6 +175,12 @@ func (r *Run) gallery(limit int) ([]card, anchorStats, error) {
 	}
 	stats.Images, stats.DistinctPairs = len(seen), len(used)
 	stats.CaptionCLIP, stats.PairScore = clip/float64(clips), score/float64(stats.Pairs) // NaN when none
+
+	if summary, err := r.pairSummary(); err != nil {
+		return nil, stats, err
+	} else if summary != nil {
+		stats.By = summary.By
+	}
 
 	cards := pick(byClass, limit)
 	at := make(map[string]int, len(cards))

@@ -123,6 +123,7 @@ type pairSummaryRecord struct {
 			Print  float64 `json:"print"`
 		} `json:"guard"`
 	} `json:"options"`
+	By       string                    `json:"by"`
 	Pool     int                       `json:"pool"`
 	Eligible int                       `json:"eligible"`
 	Queries  int                       `json:"queries"`
@@ -148,8 +149,8 @@ type pairSummaryRecord struct {
 	} `json:"dropped_examples"`
 }
 
-// dropped reads the summary beside the pairs; nil where there is none.
-func (r *Run) dropped() (*droppedView, error) {
+// pairSummary reads the summary beside the pairs; nil where there is none.
+func (r *Run) pairSummary() (*pairSummaryRecord, error) {
 	if r.pairs == "" {
 		return nil, nil
 	}
@@ -158,11 +159,20 @@ func (r *Run) dropped() (*droppedView, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	var s pairSummaryRecord
-	if err == nil {
-		err = decode(path, 1, data, &s)
-	}
 	if err != nil {
+		return nil, err
+	}
+	var s pairSummaryRecord
+	if err := decode(path, 1, data, &s); err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
+
+// dropped is what the summary says was left out; nil where there is none.
+func (r *Run) dropped() (*droppedView, error) {
+	s, err := r.pairSummary()
+	if err != nil || s == nil {
 		return nil, err
 	}
 	v := &droppedView{

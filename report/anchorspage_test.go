@@ -13,6 +13,7 @@ import (
 // pairsSummary is a pairs.json as arf retrieve writes it.
 const pairsSummary = `{
   "hash": "x", "options": {"k": 10, "min_similarity": 0.2, "min_clip_score": 0.1, "duplicate_cosine": 0.97, "guard": {"cosine": 0.98, "print": 0}},
+  "by": "mix of image 1 and class-text 0.5",
   "pool": 4000, "eligible": 3950, "queries": 202, "queries_silent": 1, "queries_without": 2, "queries_short": 3, "pairs": 2020, "distinct_pairs": 1500,
   "dropped": {"leak_cosine": 30, "no_text": 12, "duplicate_pixels": 8},
   "leaks": {"suite/test": {"leak_cosine": 20}, "finetune": {"leak_cosine": 10}},
@@ -62,6 +63,7 @@ func TestAnchorsPage(t *testing.T) {
 	}
 	for selector, want := range map[string]string{
 		"#page-status":                    "1–8 of 202",
+		"#anchors .stats":                 "retrieved bymix of image 1 and class-text 0.5",
 		".card:first-child .prompt":       "“a photo of a ",
 		".card:first-child .captions":     "with a handle",
 		".card:first-child .pairs .score": "0.93 | 0.91",
