@@ -35,6 +35,41 @@ func keysOf(t reflect.Type, prefix string) []string {
 	return keys
 }
 
+// Settings gives each key of a section, a struct of this package, with its value as text: "train.lr" with "1e-05". Lists
+// are written [a, b], elements of lists of sections have keys of their own: "sources[0].path".
+func Settings(section string, v any) map[string]string {
+	out := map[string]string{}
+	settings(section, reflect.ValueOf(v), out)
+	return out
+}
+
+func settings(key string, v reflect.Value, out map[string]string) {
+	list, isList := reflect.TypeAssert[List](v)
+	switch {
+	case isList && list.Ref != "":
+		out[key] = list.Ref
+	case isList:
+		settings(key, reflect.ValueOf(list.Items), out)
+	case v.Kind() == reflect.Struct:
+		for _, name := range fieldNames(v.Type()) {
+			field, _ := fieldByName(v, name)
+			settings(join(key, name), field, out)
+		}
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct:
+		for i := range v.Len() {
+			settings(fmt.Sprintf("%s[%d]", key, i), v.Index(i), out)
+		}
+	case v.Kind() == reflect.Slice:
+		var items []string
+		for i := range v.Len() {
+			items = append(items, fmt.Sprint(v.Index(i)))
+		}
+		out[key] = "[" + strings.Join(items, ", ") + "]"
+	default:
+		out[key] = fmt.Sprint(v)
+	}
+}
+
 // keyName is what a field is called in YAML: its tag's name, by default the lower-cased Go name; "" for fields that
 // YAML doesn't have.
 func keyName(f reflect.StructField) string {

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,8 +18,8 @@ import (
 
 func (r *run) captionsPath() string { return filepath.Join(r.dir, "anchors", "captions.jsonl") }
 
-// captionsHash covers what the captions depend on; how they are filtered comes later.
-func (r *run) captionsHash() (string, error) {
+// captionsInputs are what the captions depend on; how they are filtered comes later.
+func (r *run) captionsInputs() (inputs, error) {
 	c := r.captionSettings()
 	c.MinClipScore, c.BatchSize, c.DropDuplicates = 0, 0, false
 	tool := "endpoint"
@@ -27,15 +28,20 @@ func (r *run) captionsHash() (string, error) {
 	case e.URL != "": // not how it's asked
 		c.Endpoint = config.Endpoint{URL: e.URL, Model: e.Model, ImageSize: e.ImageSize, LogProbs: e.LogProbs}
 	case c.Retrieves():
-		if tool, err = r.pairsHash(config.PairsCaptions); err != nil {
-			return "", err
+		pairs, err := r.pairsInputs(config.PairsCaptions)
+		if err != nil {
+			return nil, err
 		}
+		tool = pairs.hash("pairs")
 	default:
 		if tool, err = captioner.Hash(r.captioner); err != nil {
-			return "", fmt.Errorf("anchors.captions.captioner: %w", err)
+			return nil, fmt.Errorf("anchors.captions.captioner: %w", err)
 		}
 	}
-	return hash("captions", r.modelHash, r.data.hashes["finetune"], tool, c, r.precision.String()), nil
+	return inputs{
+		{contentOf + "model", r.modelHash}, {contentOf + "data.finetune", r.data.hashes["finetune"]}, {contentOf + "captioner", tool},
+		{"anchors.captions", c}, {"precision", r.precision.String()},
+	}, nil
 }
 
 // captionFilter is which captions are used.
@@ -44,14 +50,14 @@ func (r *run) captionFilter() anchor.CaptionFilter {
 	return anchor.CaptionFilter{MinScore: c.MinClipScore, DropDuplicates: c.DropDuplicates}
 }
 
-// captionFilterParts are for the hash of a step that uses captions.
-func (r *run) captionFilterParts() []any {
+// captionFilterInputs are of a step that uses captions.
+func (r *run) captionFilterInputs() inputs {
 	f := r.captionFilter()
-	parts := []any{f.MinScore}
+	in := inputs{{"anchors.captions.min_clip_score", f.MinScore}}
 	if f.DropDuplicates { // so that hashes of others stay
-		parts = append(parts, "without duplicates")
+		in.add("anchors.captions.drop_duplicates", "without duplicates")
 	}
-	return parts
+	return in
 }
 
 // captionSettings is the config's, in a form that keeps captions from before
@@ -77,17 +83,24 @@ func (r *run) captions(ctx context.Context) error {
 	}
 	dir := strings.TrimSuffix(r.captionsPath(), ".jsonl") // of the stamp
 	inputs, todo, err := r.agreed(func() (string, bool, error) {
-		h, err := r.captionsHash()
+		in, err := r.captionsInputs()
 		if err != nil {
 			return "", true, err
 		}
+		h := in.hash("captions")
 		if done(dir, h) { // seen without loading the two models
 			if summary, err := anchor.Captioned(r.captionsPath()); err == nil && summary != nil {
 				r.showCaptions(summary)
 				return h, false, nil
 			}
 		}
-		return h, true, os.RemoveAll(dir)
+		if changes := in.changes(dir); changes != "" {
+			slog.Info("captions are written anew", "changed", changes)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return h, true, err
+		}
+		return h, true, in.save(dir)
 	})
 	if err != nil || !todo {
 		return err

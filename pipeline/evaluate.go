@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,11 +27,18 @@ func (r *run) evaluateAll(ctx context.Context) error {
 			}
 			dir := r.of("eval", m, seed)
 			inputs, todo, err := r.agreed(func() (string, bool, error) {
-				inputs, err := r.evaluateHash(m, seed)
-				if err != nil || done(dir, inputs) {
-					return inputs, false, err
+				in, err := r.evaluateInputs(m, seed)
+				if err != nil {
+					return "", false, err
 				}
-				return inputs, true, restart(dir, inputs)
+				inputs := in.hash("evaluate")
+				if done(dir, inputs) {
+					return inputs, false, nil
+				}
+				if changes := in.changes(dir); changes != "" {
+					slog.Info("a model is evaluated anew", "method", m, "seed", seed, "changed", changes)
+				}
+				return inputs, true, restart(dir, inputs, in)
 			})
 			if err != nil {
 				return err
@@ -62,22 +70,35 @@ func (r *run) alphas(m config.Method) []float64 {
 	return r.cfg.Eval.WiseAlphas
 }
 
-func (r *run) evaluateHash(m config.Method, seed int) (string, error) {
-	parts := []any{"evaluate", r.modelHash, names(r.data.classes), r.precision.String()}
+// evaluateInputs are what the measured numbers of a method and seed depend on.
+func (r *run) evaluateInputs(m config.Method, seed int) (inputs, error) {
+	in := inputs{{contentOf + "model", r.modelHash}, {"classes", names(r.data.classes)}, {"precision", r.precision.String()}}
 	for _, s := range r.data.suites {
-		parts = append(parts, s.Name, s.Role, s.Classes, s.Templates, s.ClassMask, r.data.hashes["suite/"+s.Name])
+		key := "test set " + s.Name
+		in.add(key, s.Name)
+		in.add("role of "+key, s.Role)
+		in.add("classes of "+key, s.Classes)
+		in.add("prompts of "+key, s.Templates)
+		in.add("class mask of "+key, s.ClassMask)
+		in.add(contentOf+key, r.data.hashes["suite/"+s.Name])
 		if s.Border != 0 || s.ByLabel || len(s.Alias) > 0 || s.Metric != "" {
-			parts = append(parts, s.Border, s.ByLabel, s.Alias, s.Metric)
+			in.add("border of "+key, s.Border)
+			in.add("labels of "+key, s.ByLabel)
+			in.add("aliases of "+key, s.Alias)
+			in.add("metric of "+key, s.Metric)
 		}
 	}
 	if m.Trains() {
-		h, err := r.finetuneHash(m, seed)
+		finetune, err := r.finetuneInputs(m, seed)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		parts = append(parts, h, r.alphas(m), r.cfg.Eval.Drift.Samples, r.data.hashes["drift"])
+		in.add(contentOf+"finetuned model", finetune.hash("finetune"))
+		in.add("eval.wise_alphas", r.alphas(m))
+		in.add("eval.drift.samples", r.cfg.Eval.Drift.Samples)
+		in.add(contentOf+"eval.drift.source", r.data.hashes["drift"])
 	}
-	return hash(parts...), nil
+	return in, nil
 }
 
 func (r *run) evaluate(ctx context.Context, evaluator *eval.Evaluator, m config.Method, seed int, dir string) error {

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,8 +29,8 @@ func (r *run) of(kind string, m config.Method, seed int) string {
 	return filepath.Join(r.dir, kind, string(m), "seed-"+strconv.Itoa(seed))
 }
 
-// finetuneHash covers what the weights of a method and seed depend on.
-func (r *run) finetuneHash(m config.Method, seed int) (string, error) {
+// finetuneInputs are what the weights of a method and seed depend on.
+func (r *run) finetuneInputs(m config.Method, seed int) (inputs, error) {
 	t := r.cfg.Train
 	t.Workers, t.CheckpointEvery, t.KeepCheckpoints, t.Templates = 0, 0, 0, config.List{Items: r.data.templates}
 	t.MicroBatch, t.ActivationCheckpointing = 0, false // round otherwise, no more
@@ -43,26 +44,30 @@ func (r *run) finetuneHash(m config.Method, seed int) (string, error) {
 	if m.Pairs() == config.PairsNone {
 		t.LambdaITA = 0
 	}
-	parts := []any{"finetune", r.modelHash, r.data.hashes["finetune"], prompts(r.data.classes), m, seed, t, r.precision.String()}
+	in := inputs{
+		{contentOf + "model", r.modelHash}, {contentOf + "data.finetune", r.data.hashes["finetune"]}, {"classes", prompts(r.data.classes)},
+		{"method", m}, {"seed", seed}, {"train", t}, {"precision", r.precision.String()},
+	}
 	if own := names(r.data.classes); !slices.Equal(own, prompts(r.data.classes)) {
-		parts = append(parts, own)
+		in.add("classes' names in the data", own)
 	}
 	// The anchors by their content, as people may edit them.
 	if m.Captions() {
 		h, err := fileHash(r.captionsPath())
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		parts = append(append(parts, h), r.captionFilterParts()...)
+		in.add(contentOf+"captions", h)
+		in = append(in, r.captionFilterInputs()...)
 	}
 	if s := m.Pairs(); s != config.PairsNone {
 		h, err := fileHash(r.pairsPath(s))
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		parts = append(parts, h)
+		in.add(contentOf+"pairs", h)
 	}
-	return hash(parts...), nil
+	return in, nil
 }
 
 func (r *run) finetuneAll(ctx context.Context) error {
@@ -82,18 +87,23 @@ func (r *run) finetuneAll(ctx context.Context) error {
 func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 	dir := r.of("train", m, seed)
 	inputs, todo, err := r.agreed(func() (string, bool, error) {
-		inputs, err := r.finetuneHash(m, seed)
-		if err != nil || done(dir, inputs) {
-			return inputs, false, err
+		in, err := r.finetuneInputs(m, seed)
+		if err != nil {
+			return "", false, err
+		}
+		inputs := in.hash("finetune")
+		if done(dir, inputs) {
+			return inputs, false, nil
 		}
 		r.worked = true
+		changes := in.changes(dir)
 		aside, err := setAside(dir, inputs)
 		if err != nil {
 			return inputs, true, err
 		}
 		if aside != "" {
 			slog.Warn("settings or data changed, so what was finetuned with the former ones is set aside; with them it comes back, and --set name=… keeps both",
-				"method", m, "seed", seed, "folder", aside)
+				"method", m, "seed", seed, "changed", cmp.Or(changes, "unknown: the folder is from before changes were kept"), "folder", aside)
 		}
 		// Results of the weights that were here are none of those to come.
 		if err := os.RemoveAll(r.of("eval", m, seed)); err != nil {
@@ -103,7 +113,7 @@ func (r *run) finetune(ctx context.Context, m config.Method, seed int) error {
 			slog.Info("a model that was finetuned with these settings before is brought back", "method", m, "seed", seed)
 			return inputs, false, r.noteSeconds(m, dir)
 		}
-		return inputs, true, restart(dir, inputs)
+		return inputs, true, restart(dir, inputs, in)
 	})
 	if err != nil || !todo {
 		return err

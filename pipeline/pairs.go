@@ -3,6 +3,7 @@ package pipeline
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,8 +53,8 @@ func (r *run) approximate(s config.PairSource) config.Index {
 	return p.Index
 }
 
-// pairsHash covers what the pairs depend on.
-func (r *run) pairsHash(s config.PairSource) (string, error) {
+// pairsInputs are what the pairs depend on.
+func (r *run) pairsInputs(s config.PairSource) (inputs, error) {
 	p := r.pairSettings(s)
 	p.BatchSize, p.LeakGuard.Sources = 0, nil
 	if p.Query != config.QueryMix || p.Mix == config.DefaultMix {
@@ -65,30 +66,34 @@ func (r *run) pairsHash(s config.PairSource) (string, error) {
 		p.Milvus = config.Milvus{}
 	}
 	p.Milvus.Address, p.Milvus.Collection = "", ""
-	parts := []any{"pairs", r.modelHash, r.data.hashes["finetune"], r.data.hashes["pool"], p, r.precision.String()}
+	in := inputs{
+		{contentOf + "model", r.modelHash}, {contentOf + "data.finetune", r.data.hashes["finetune"]}, {contentOf + "data.pool", r.data.hashes["pool"]},
+		{"anchors.pairs", p}, {"precision", r.precision.String()},
+	}
 	if p.LeakGuard.On() {
 		for _, g := range r.data.guarded {
-			parts = append(parts, r.data.hashes[g.key])
+			in.add(contentOf+g.key, r.data.hashes[g.key])
 		}
 	}
 	if p.ClassText() {
-		parts = append(parts, r.data.templates)
+		in.add("train.templates", r.data.templates)
 	}
 	if p.CaptionText() {
-		h, err := r.captionsHash()
+		captions, err := r.captionsInputs()
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		parts = append(append(parts, h), r.captionFilterParts()...)
+		in.add(contentOf+"captions", captions.hash("captions"))
+		in = append(in, r.captionFilterInputs()...)
 	}
 	if s == config.PairsRandomMatched {
 		h, err := fileHash(r.pairsPath(config.PairsRetrieved))
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		parts = append(parts, h)
+		in.add(contentOf+"retrieved pairs", h)
 	}
-	return hash(parts...), nil
+	return in, nil
 }
 
 // pairs takes pairs of the pool for the finetune images, by retrieval and for
@@ -106,15 +111,22 @@ func (r *run) pairsFrom(ctx context.Context, s config.PairSource) error {
 	path := r.pairsPath(s)
 	dir := strings.TrimSuffix(path, ".parquet")
 	inputs, todo, err := r.agreed(func() (string, bool, error) {
-		inputs, err := r.pairsHash(s)
+		in, err := r.pairsInputs(s)
 		if err != nil {
 			return "", true, err
 		}
+		inputs := in.hash("pairs")
 		if _, err := os.Stat(path); err == nil && done(dir, inputs) {
 			return inputs, false, nil
 		}
+		if changes := in.changes(dir); changes != "" {
+			slog.Info("pairs are taken from the pool anew", "pairs", s, "changed", changes)
+		}
 		// From here until they are retrieved the file may be of other inputs.
-		return inputs, true, os.RemoveAll(dir)
+		if err := os.RemoveAll(dir); err != nil {
+			return inputs, true, err
+		}
+		return inputs, true, in.save(dir)
 	})
 	if err != nil || !todo {
 		return err

@@ -66,14 +66,14 @@ func begunFrom(dir string) string {
 // restart makes dir ready for a step whose inputs changed: what an earlier one
 // left is removed rather than mixed in. A step that was interrupted with these
 // inputs goes on.
-func restart(dir, hash string) error {
+func restart(dir, hash string, in inputs) error {
 	if begunFrom(dir) == hash {
 		return nil
 	}
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := in.save(dir); err != nil {
 		return err
 	}
 	return atomicfile.Write(filepath.Join(dir, begunFile), []byte(hash), 0o644)

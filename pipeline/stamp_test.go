@@ -15,7 +15,7 @@ func TestSetAside(t *testing.T) {
 		other := filepath.Join(root, "exp1", "before-seed-0-00")
 		begin := func(hash, file string) {
 			t.Helper()
-			if err := restart(dir, hash); err != nil {
+			if err := restart(dir, hash, nil); err != nil {
 				t.Fatal(err)
 			}
 			if err := os.MkdirAll(filepath.Join(dir, "checkpoints", file), 0o755); err != nil {
