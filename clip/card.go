@@ -25,6 +25,7 @@ type Card struct {
 	Data       []string     // what it was trained on, a line each
 	Objectives []string     // terms of the loss
 	Anchors    []string     // captions, retrieved pairs
+	Prompts    []string     // of classes, in training and evaluation
 	Training   []string     // settings
 	Datasets   []string     // hub ids of the data sets
 	Tags       []string     // besides "clip"
@@ -126,7 +127,7 @@ func (c Card) format(m *Model, layout Layout, dtype torch.DType) []byte {
 	for _, part := range []struct {
 		title string
 		lines []string
-	}{{"Data", c.Data}, {"Objectives", c.Objectives}, {"Anchors", c.Anchors}, {"Training", c.Training}} {
+	}{{"Data", c.Data}, {"Objectives", c.Objectives}, {"Anchors", c.Anchors}, {"Prompts", c.Prompts}, {"Training", c.Training}} {
 		if len(part.lines) > 0 {
 			fmt.Fprintf(&b, "\n## %s\n", part.title)
 			for _, line := range part.lines {

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -271,6 +272,20 @@ func CheckTemplate(t string) error {
 		return fmt.Errorf("%q needs {} once, where the class name goes, such as \"a photo of a {}.\"", t)
 	}
 	return nil
+}
+
+// PromptsInWords names prompts for people, long lists by their first ones.
+func PromptsInWords(templates []string) string {
+	const most = 3
+	var quoted []string
+	for _, t := range templates[:min(most, len(templates))] {
+		quoted = append(quoted, strconv.Quote(t))
+	}
+	text := strings.Join(quoted, ", ")
+	if more := len(templates) - most; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // nonEmptySet checks that a list has elements, and none twice.

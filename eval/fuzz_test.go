@@ -4,6 +4,8 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -46,6 +48,36 @@ func FuzzHead(f *testing.F) {
 		}
 		if len(h.Classes) == 0 || len(h.Weight) != len(h.Classes)*h.Dim {
 			t.Errorf("%d classes, %d columns, %d weights", len(h.Classes), h.Dim, len(h.Weight))
+		}
+	})
+}
+
+// FuzzZeroShot: what is taken has prompts that can be filled in, and saves as it
+// is.
+func FuzzZeroShot(f *testing.F) {
+	f.Add([]byte(`{"templates":["a photo of a {}."],"classes":[{"name":"n01440764","prompt":"tench"},{"name":"cat"}]}`))
+	f.Add([]byte(`{"templates":["{}"],"classes":[{"name":"a"},{"name":"a"}]}`))
+	f.Add([]byte(`{"templates":["a photo"]}`))
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, content []byte) {
+		if err := os.WriteFile(filepath.Join(dir, ZeroShotFile), content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		z, err := LoadZeroShot(dir)
+		if err != nil {
+			return
+		}
+		if len(z.Templates) == 0 || slices.ContainsFunc(z.Templates, func(t string) bool { return CheckTemplate(t) != nil }) {
+			t.Errorf("took the prompts %q", z.Templates)
+		}
+		if classes := z.Covering([]string{""}); classes != nil {
+			t.Errorf("a class without a name is among %v", classes)
+		}
+		if err := z.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := LoadZeroShot(dir); err != nil || !reflect.DeepEqual(again.Templates, z.Templates) || len(again.Classes) != len(z.Classes) {
+			t.Errorf("reads back as %+v, %v", again, err)
 		}
 	})
 }

@@ -26,9 +26,9 @@ func of(names []string) []layout {
 }
 
 // small are the files beside the weights that a model may need: the model card,
-// which says the licence, image preprocessing, and tokenizers of every kind.
+// which says the licence, the classes and prompts of a finetuned model, image preprocessing, and tokenizers of every kind.
 var small = []string{
-	"README.md",
+	"README.md", "zeroshot.json",
 	"preprocessor_config.json", "processor_config.json",
 	"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
 	"vocab.json", "merges.txt", "vocab.txt", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model",

@@ -20,7 +20,7 @@ var weights = strings.Repeat("0123456789abcdef", 1<<14)
 func hfFiles() map[string]string {
 	return map[string]string{
 		"config.json": "{}", "preprocessor_config.json": "[]", "tokenizer.json": "tokens", "vocab.json": "v", "merges.txt": "m",
-		"model.safetensors": weights, "pytorch_model.bin": "pickle", "tf_model.h5": "tf", "README.md": "# Model", "onnx/model.onnx": "onnx",
+		"model.safetensors": weights, "pytorch_model.bin": "pickle", "tf_model.h5": "tf", "README.md": "# Model", "zeroshot.json": "{}", "onnx/model.onnx": "onnx",
 		".gitattributes": "x",
 	}
 }
@@ -35,7 +35,7 @@ func TestResolveFetches(t *testing.T) {
 		t.Errorf("got %s, want %s", dir, want)
 	}
 	got := readTree(t, dir)
-	want := []string{"README.md", "config.json", "merges.txt", "model.safetensors", "preprocessor_config.json", "tokenizer.json", "vocab.json"}
+	want := []string{"README.md", "config.json", "merges.txt", "model.safetensors", "preprocessor_config.json", "tokenizer.json", "vocab.json", "zeroshot.json"}
 	if names := slices.Sorted(maps.Keys(got)); !slices.Equal(names, want) {
 		t.Errorf("files %v, want %v", names, want)
 	}

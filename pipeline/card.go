@@ -3,6 +3,7 @@ package pipeline
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"arf/clip"
@@ -20,6 +21,9 @@ var objectiveTexts = map[string]string{
 	"ita":   "contrastive loss of images and texts of pairs beside the labelled images: image-text-pair anchors (ARF, Han et al. 2024)",
 }
 
+// zeroShot is what the run's models are to tell apart, and how they are asked.
+func (r *run) zeroShot() *eval.ZeroShot { return eval.NewZeroShot(r.data.asked, r.data.classes) }
+
 // card is the model card of a finetuned model. results are of its evaluation,
 // nil before.
 func (r *run) card(m config.Method, seed int, results []*eval.Result) clip.Card {
@@ -31,6 +35,10 @@ func (r *run) card(m config.Method, seed int, results []*eval.Result) clip.Card 
 		Training: []string{
 			fmt.Sprintf("AdamW, learning rate %g after %d warm-up steps, then cosine to 0, weight decay %g", t.LR, t.WarmupSteps, t.WeightDecay),
 			fmt.Sprintf("%d epochs of batches of %d images, seed %d; towers in %v, weights in float32", m.Epochs(t.Epochs), t.BatchSize, seed, r.precision),
+		},
+		Prompts: []string{
+			"in training: " + config.PromptsInWords(r.data.templates),
+			"in evaluation: " + config.PromptsInWords(r.data.asked) + "; " + eval.ZeroShotFile + " has them and the classes",
 		},
 		Command: remote.RedactedText(r.o.Command), Precision: r.precision,
 	}
@@ -56,6 +64,9 @@ func (r *run) card(m config.Method, seed int, results []*eval.Result) clip.Card 
 		c.Anchors = append(c.Anchors, fmt.Sprintf("pairs: %s, %d an image (%s)", how, r.cfg.Anchors.Pairs.K, remote.RedactedText(r.cfg.Data.Pool.Path)))
 	}
 	for _, result := range results {
+		if !slices.Equal(result.Templates, r.data.asked) {
+			c.Prompts = append(c.Prompts, fmt.Sprintf("in the evaluation on %s: %s", result.Dataset, config.PromptsInWords(result.Templates)))
+		}
 		c.Results = append(c.Results, clip.CardResult{
 			Dataset: result.Dataset, Role: result.Role, Metric: "acc1", Value: result.Metrics.Acc1, Images: result.Images,
 		})

@@ -26,6 +26,7 @@ type data struct {
 	classes   []eval.Class // by label
 	templates []string     // train.templates, read
 	second    []string     // train.second_prompts, read; the templates where there are none
+	asked     []string     // eval.templates, read; the templates where there are none
 	finetune  dataset.Dataset
 	pool      dataset.Dataset // nil without one
 	drift     dataset.Dataset // held-out pairs; nil without
@@ -60,6 +61,11 @@ func openData(ctx context.Context, cfg *config.Config) (*data, error) {
 	if d.second = d.templates; !cfg.Train.SecondPrompts.IsZero() {
 		if d.second, err = readTemplates(cfg.Train.SecondPrompts); err != nil {
 			return nil, fmt.Errorf("train.second_prompts: %w", err)
+		}
+	}
+	if d.asked = d.templates; !cfg.Eval.Templates.IsZero() {
+		if d.asked, err = readTemplates(cfg.Eval.Templates); err != nil {
+			return nil, fmt.Errorf("eval.templates: %w", err)
 		}
 	}
 	if d.finetune, err = open(ctx, cfg.Data.Finetune, names(d.classes)); err != nil {

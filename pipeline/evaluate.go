@@ -139,7 +139,10 @@ func (r *run) evaluate(ctx context.Context, evaluator *eval.Evaluator, m config.
 		r.zeroshot = results
 		return nil
 	}
-	if err := r.group.Lead(func() error { return model.WriteCard(path, r.card(m, seed, results)) }); err != nil {
+	describe := func() error {
+		return errors.Join(model.WriteCard(path, r.card(m, seed, results)), r.zeroShot().Save(path))
+	}
+	if err := r.group.Lead(describe); err != nil {
 		return err
 	}
 	if err := r.drift(ctx, pretrained, model, m, seed, dir); err != nil {

@@ -151,6 +151,9 @@ func (r *run) finetuned(m config.Method, seed int, model *clip.Model, result *fi
 	if err := model.SaveWith(path, clip.SaveOptions{Card: &card}); err != nil {
 		return err
 	}
+	if err := r.zeroShot().Save(path); err != nil {
+		return err
+	}
 	if result.Head != nil {
 		if err := result.Head.Save(headPath(path)); err != nil {
 			return err

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // Roles of a test set.
@@ -115,4 +116,27 @@ type Suite struct {
 	Images    int
 	Classes   int
 	Templates []string
+}
+
+// Prompts are what classes were asked for with.
+type Prompts struct {
+	Suites    []string
+	Templates []string
+}
+
+// Prompts of the test sets, those of equal ones together. Results of another
+// program may have none.
+func (r *Run) Prompts() []Prompts {
+	var out []Prompts
+	for _, s := range r.Suites {
+		if len(s.Templates) == 0 {
+			continue
+		}
+		i := slices.IndexFunc(out, func(p Prompts) bool { return slices.Equal(p.Templates, s.Templates) })
+		if i < 0 {
+			i, out = len(out), append(out, Prompts{Templates: s.Templates})
+		}
+		out[i].Suites = append(out[i].Suites, s.Name)
+	}
+	return out
 }

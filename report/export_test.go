@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/csv"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -49,6 +50,27 @@ In the table, ± is the standard deviation over 2 seeds; in the verdict, half of
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+// The table tells which prompts were asked with, of test sets with equal ones once.
+func TestTableOfPrompts(t *testing.T) {
+	r := small(t)
+	for i := range r.Suites {
+		r.Suites[i].Templates = []string{"a {}"}
+	}
+	r.Suites[1].Templates = []string{"one {}", "two {}", "three {}", "four {}", "five {}"}
+	var b strings.Builder
+	if err := r.Table(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		fmt.Sprintf("\nprompts of %s, %s and %s: \"a {}\"\n", r.Suites[0].Name, r.Suites[2].Name, r.Suites[3].Name),
+		fmt.Sprintf("\nprompts of %s: \"one {}\", \"two {}\", \"three {}\" and 2 more\n", r.Suites[1].Name),
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
 	}
 }
 

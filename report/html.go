@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"arf/config"
 	"arf/internal/atomicfile"
 
 	"github.com/dustin/go-humanize"
@@ -44,6 +45,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
 	"changes": func(title, tone string, rows []classChange) changesView { return changesView{title, tone, rows} },
 	"bytes":   func(n int64) string { return humanize.IBytes(uint64(max(n, 0))) },
 	"list":    list,
+	"prompts": config.PromptsInWords,
 	"date":    func(t time.Time) string { return t.Format("2 January 2006, 15:04 MST") },
 	"json": func(v any) (string, error) {
 		data, err := json.Marshal(v)

@@ -7,6 +7,8 @@ import (
 	"math"
 	"strings"
 	"text/tabwriter"
+
+	"arf/config"
 )
 
 // Table writes the results for a terminal: top-1 accuracy in percent, mean ±
@@ -56,6 +58,9 @@ func (r *Run) Table(w io.Writer) error {
 		return err
 	}
 	fmt.Fprintln(out, "* the best of its column")
+	for _, p := range r.Prompts() {
+		fmt.Fprintf(out, "prompts of %s: %s\n", plain(list(p.Suites)), plain(config.PromptsInWords(p.Templates)))
+	}
 	for _, method := range r.finetuned() {
 		v := r.Verdict(method)
 		fmt.Fprintf(out, "\nDid %s break anything? %s\n", plain(method), plain(v.Headline()))

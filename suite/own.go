@@ -23,8 +23,11 @@ type Own struct {
 	Source dataset.Source
 	// Classes compete; nil are the data's own.
 	Classes   []eval.Class
-	Templates []string // nil are the data's, else "a photo of a {}."
-	Metric    string   // "" is eval.Acc1
+	Templates []string // nil are Like's, the data's, else "a photo of a {}."
+	// Like is what the model was finetuned with; may be nil. Its classes compete
+	// where Classes is nil and the data have none besides.
+	Like   *eval.ZeroShot
+	Metric string // "" is eval.Acc1
 	// Task is "classification" or "retrieval"; "" tells it from the data:
 	// classification where images have classes, else retrieval.
 	Task  string
@@ -111,9 +114,17 @@ func (o Own) classification(d dataset.Dataset) (*eval.Suite, error) {
 		if len(names) == 0 {
 			return nil, errors.New("its images have no classes; give their names with --classes, or measure retrieval with --task retrieval")
 		}
+		if o.Like != nil {
+			suite.Classes = o.Like.Covering(names)
+		}
+	}
+	if suite.Classes == nil {
 		if suite.Classes = Spoken(names); len(slices.Compact(slices.Sorted(slices.Values(names)))) < len(names) {
 			suite.Classes, suite.ByLabel = byLabel(names), true
 		}
+	}
+	if suite.Templates == nil && o.Like != nil {
+		suite.Templates = o.Like.Templates
 	}
 	if suite.Templates == nil {
 		if suite.Templates = dataset.Templates(d); suite.Templates == nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"arf/clip"
+	"arf/config"
 	"arf/dataset"
 	"arf/eval"
 	"arf/suite"
@@ -51,9 +52,19 @@ them. Images that can't be read are named and left out; the exit status is then 
 			if err != nil {
 				return err
 			}
-			model, _, dtype, err := s.loadModel(cmd.Context(), args[0], precision, clip.LoadOptions{})
+			model, dir, dtype, err := s.loadModel(cmd.Context(), args[0], precision, clip.LoadOptions{})
 			if err != nil {
 				return err
+			}
+			if !cmd.Flags().Changed("template") {
+				like, err := eval.LoadZeroShot(dir)
+				if err != nil {
+					return err
+				}
+				if like != nil {
+					prompts = like.Templates
+					fmt.Fprintf(os.Stderr, "arf: prompts: %s (from %s beside the model; --template gives others)\n", config.PromptsInWords(prompts), eval.ZeroShotFile)
+				}
 			}
 			out := bufio.NewWriter(cmd.OutOrStdout())
 			line := func(p eval.Prediction) error {
@@ -79,7 +90,7 @@ them. Images that can't be read are named and left out; the exit status is then 
 	f := c.Flags()
 	f.StringVar(&classes, "classes", "", `classes, separated by commas: "cat,dog"`)
 	f.StringVar(&file, "classes-file", "", "file with a class on each line (name, or name and tab and name in prompts)")
-	f.StringArrayVar(&templates, "template", []string{"a photo of a {}."}, "prompt, {} standing for the class; a file of prompts; imagenet-80 or imagenet-7 (repeatable; features are averaged)")
+	f.StringArrayVar(&templates, "template", []string{"a photo of a {}."}, "prompt, {} standing for the class; a file of prompts; imagenet-80 or imagenet-7 (repeatable; features are averaged); MODEL's own where it was finetuned by arf")
 	f.IntVar(&top, "top", 1, "classes that are printed of each image (0 = all)")
 	f.BoolVar(&asJSON, "json", false, "print a JSON object for each image")
 	f.StringVar(&precision, "precision", "fp32", "of the towers: fp32, bf16, or auto (bf16 where the hardware computes in it)")

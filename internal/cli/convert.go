@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"arf/clip"
+	"arf/eval"
 	"arf/torch"
 
 	"github.com/spf13/cobra"
@@ -60,6 +61,9 @@ type and layout give back the same bits.`,
 			}
 			m, saved, err := clip.Convert(in, out, o)
 			if err != nil {
+				return err
+			}
+			if err := eval.CopyZeroShot(in, out); err != nil {
 				return err
 			}
 			w := cmd.OutOrStdout()

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"arf/clip"
+	"arf/config"
 	"arf/dataset"
 	"arf/dist"
 	"arf/eval"
@@ -94,7 +95,7 @@ func (f *evalFlags) add(c *cobra.Command) {
 	p.StringVar(&f.out, "out", "", "folder of the results (default runs/eval/<model>); what it has of the same model, data and prompts is not measured again")
 	p.BoolVar(&f.redo, "redo", false, "measure again what --out has already")
 	p.StringVar(&f.csv, "csv", "", "file for the table with all its digits")
-	p.StringVar(&f.templates, "templates", "", "prompts in place of the suite's: imagenet-80, imagenet-7, one prompt with {}, or a file with one a line")
+	p.StringVar(&f.templates, "templates", "", "prompts in place of the suite's, or of those that MODEL was finetuned with: imagenet-80, imagenet-7, one prompt with {}, or a file with one a line")
 	p.StringVar(&f.precision, "precision", "fp32", "of the towers: fp32, bf16, or auto (bf16 where the hardware computes in it)")
 	p.StringVar(&f.head, "head", "", "linear classifier (safetensors) for the sets whose classes it has; default MODEL/head.safetensors if it is there")
 	p.StringSliceVar(&f.baselines, "baseline", nil, "results of other models, a folder each: the difference, and with two or more effective robustness (repeatable)")
@@ -106,7 +107,7 @@ func (f *evalFlags) add(c *cobra.Command) {
 	p.StringVar(&f.load.Architecture, "architecture", "", "open_clip's name for a checkpoint file's, such as ViT-B-32-quickgelu")
 	p.BoolVar(&f.load.ForceQuickGELU, "force-quick-gelu", false, "the checkpoint file was trained with OpenAI's activation")
 	p.IntVar(&f.load.ImageSize, "image-size", 0, "pixels a side, where not MODEL's: a ViT's positions are interpolated")
-	p.StringVar(&f.classes, "classes", "", `classes of your own test set: "cat,dog", or a file with one a line (name, or name and tab and name in prompts)`)
+	p.StringVar(&f.classes, "classes", "", `classes of your own test set: "cat,dog", or a file with one a line (name, or name and tab and name in prompts), or folder, its own (default: those that MODEL was finetuned with, where these have all of them, else its own)`)
 	p.StringVar(&f.metric, "metric", "", "metric of your own test set: acc1 or mean_per_class_recall")
 	p.StringVar(&f.task, "task", "", "of your own test set: classification or retrieval (default: by what the data has)")
 	p.StringVar(&f.source.Type, "type", "", "of your own test set: image-folder, csv, webdataset, coop or parquet (default: by its path)")
@@ -154,7 +155,11 @@ func (f *evalFlags) run(ctx context.Context, cmd *cobra.Command, s *settings, g 
 		failures++
 		fmt.Fprintln(os.Stderr, "arf: left out:", err)
 	}
-	opened, err := f.open(cmd, failed)
+	like, err := eval.LoadZeroShot(ref) // of a folder here
+	if err != nil {
+		return err
+	}
+	opened, err := f.open(cmd, like, failed)
 	if err != nil {
 		return err
 	}
@@ -173,6 +178,16 @@ func (f *evalFlags) run(ctx context.Context, cmd *cobra.Command, s *settings, g 
 	model, dir, dtype, err := s.loadModel(ctx, ref, f.precision, f.load)
 	if err != nil {
 		return err
+	}
+	if like == nil { // the hub's are here by now
+		if like, err = eval.LoadZeroShot(dir); err != nil {
+			return err
+		}
+		if like != nil && len(f.suites) == 0 {
+			if opened, err = f.open(cmd, like, failed); err != nil {
+				return err
+			}
+		}
 	}
 	o := suite.RunOptions{ModelName: ref, Out: f.out, Redo: f.redo}
 	o.BatchSize, o.Workers, o.Precision, o.Group = f.batch, f.workers, dtype, g
@@ -196,7 +211,7 @@ func (f *evalFlags) run(ctx context.Context, cmd *cobra.Command, s *settings, g 
 		return err
 	}
 	if len(outcomes) > 0 && g.Leads() {
-		if err := f.report(outcomes, o.Out); err != nil {
+		if err := f.report(outcomes, like, o.Out); err != nil {
 			return err
 		}
 	}
@@ -207,7 +222,8 @@ func (f *evalFlags) run(ctx context.Context, cmd *cobra.Command, s *settings, g 
 }
 
 // open finds the test sets that the flags name.
-func (f *evalFlags) open(cmd *cobra.Command, failed func(error)) (suite.Opened, error) {
+// like is what the model was finetuned with, if it is known, for a test set of one's own.
+func (f *evalFlags) open(cmd *cobra.Command, like *eval.ZeroShot, failed func(error)) (suite.Opened, error) {
 	var out suite.Opened
 	if f.data == "" {
 		return out, errors.New("give --data, the folder that the test sets lie in, or your own test set; arf eval --list says how they must lie")
@@ -220,9 +236,12 @@ func (f *evalFlags) open(cmd *cobra.Command, failed func(error)) (suite.Opened, 
 		}
 	}
 	if len(f.suites) == 0 {
-		own := suite.Own{Source: f.source, Templates: templates, Metric: f.metric, Task: f.task, Limit: f.limit}
+		own := suite.Own{Source: f.source, Templates: templates, Like: like, Metric: f.metric, Task: f.task, Limit: f.limit}
 		own.Source.Path = f.data
-		if f.classes != "" {
+		switch {
+		case f.classes == config.ClassesFolder && like != nil:
+			own.Like = &eval.ZeroShot{Templates: like.Templates}
+		case f.classes != "" && f.classes != config.ClassesFolder:
 			var err error
 			if own.Classes, err = suite.ReadClasses(f.classes); err != nil {
 				return out, err
@@ -269,7 +288,7 @@ func (f *evalFlags) linearHead(model string) (*eval.Head, error) {
 }
 
 // report prints the table and the mistakes, and writes the CSV.
-func (f *evalFlags) report(outcomes []suite.Outcome, out string) error {
+func (f *evalFlags) report(outcomes []suite.Outcome, like *eval.ZeroShot, out string) error {
 	table := suite.Tabulate(outcomes)
 	var baselines []suite.Baseline
 	for _, dir := range f.baselines {
@@ -282,6 +301,7 @@ func (f *evalFlags) report(outcomes []suite.Outcome, out string) error {
 	if err := table.Print(os.Stdout); err != nil {
 		return err
 	}
+	f.printAsked(outcomes, like)
 	printMistakes(outcomes, f.confusions)
 	if f.csv != "" {
 		if err := table.SaveCSV(f.csv); err != nil {
@@ -302,6 +322,34 @@ func (f *evalFlags) report(outcomes []suite.Outcome, out string) error {
 	}
 	fmt.Println("results: " + out)
 	return nil
+}
+
+// printAsked tells which prompts and classes were measured with, and where the
+// model's folder gave them. Sets of equal prompts stand together.
+func (f *evalFlags) printAsked(outcomes []suite.Outcome, like *eval.ZeroShot) {
+	type asked struct{ sets, templates []string }
+	var all []asked
+	for _, o := range outcomes {
+		if o.Class == nil || o.Class.Head != "text" {
+			continue
+		}
+		i := slices.IndexFunc(all, func(a asked) bool { return slices.Equal(a.templates, o.Class.Templates) })
+		if i < 0 {
+			i, all = len(all), append(all, asked{templates: o.Class.Templates})
+		}
+		all[i].sets = append(all[i].sets, o.Test.Name())
+	}
+	own := len(f.suites) == 0 && like != nil
+	for _, a := range all {
+		from := ""
+		if own && f.templates == "" {
+			from = " (from " + eval.ZeroShotFile + " beside the model; --templates gives others)"
+		}
+		fmt.Printf("prompts of %s: %s%s\n", strings.Join(a.sets, ", "), config.PromptsInWords(a.templates), from)
+	}
+	if own && f.classes == "" && len(all) > 0 && len(outcomes[0].Test.Class.Classes) == len(like.Classes) {
+		fmt.Printf("classes: all %d that the model was finetuned with compete; --classes folder takes the test set's own\n", len(like.Classes))
+	}
 }
 
 // broken is how many images of a test set were left out.

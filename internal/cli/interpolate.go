@@ -56,6 +56,9 @@ Wortsman et al. 2022). A run measures the whole curve by itself: eval.wise_alpha
 			if err := model.Save(out, torch.Float32, map[string]string{"wise_alpha": fmt.Sprint(alpha)}); err != nil {
 				return err
 			}
+			if err := eval.CopyZeroShot(args[1], out); err != nil {
+				return err
+			}
 			fmt.Println(out)
 			return nil
 		},
