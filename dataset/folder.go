@@ -18,6 +18,7 @@ type folder struct {
 	root    string
 	classes []string
 	files   []folderFile
+	loose   []string // images beside the class folders
 }
 
 type folderFile struct {
@@ -31,7 +32,7 @@ func openFolder(source Source) (Dataset, error) {
 		return nil, err
 	}
 	var found []string
-	loose := 0
+	var loose []string
 	for _, e := range entries {
 		name := e.Name()
 		if strings.HasPrefix(name, ".") {
@@ -45,12 +46,12 @@ func openFolder(source Source) (Dataset, error) {
 		if info.IsDir() {
 			found = append(found, name)
 		} else if imageExtensions[strings.ToLower(filepath.Ext(name))] {
-			loose++
+			loose = append(loose, name)
 		}
 	}
 	if len(found) == 0 {
-		if loose > 0 {
-			return nil, fmt.Errorf("it has %d images but no class folders; put the images of each class in a folder named after the class, or list them in a CSV", loose)
+		if len(loose) > 0 {
+			return nil, fmt.Errorf("it has %d images but no class folders; put the images of each class in a folder named after the class, or list them in a CSV", len(loose))
 		}
 		return nil, errors.New("it has no class folders; it must have a folder of images for each class")
 	}
@@ -58,7 +59,7 @@ func openFolder(source Source) (Dataset, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &folder{root: source.Path, classes: classes}
+	d := &folder{root: source.Path, classes: classes, loose: loose}
 	var empty []string
 	for label, class := range classes {
 		if !slices.Contains(found, class) {
@@ -168,6 +169,16 @@ func (d *folder) walk(class string, label int) error {
 		d.files = append(d.files, folderFile{path.Join(class, filepath.ToSlash(below)), label})
 		return nil
 	})
+}
+
+// Problems are images that nobody would miss: they have no class, and the leak
+// guard doesn't see them.
+func (d *folder) Problems() Problems {
+	if len(d.loose) == 0 {
+		return Problems{}
+	}
+	return Problems{Count: len(d.loose), First: []string{fmt.Sprintf(
+		"images directly in the folder, beside the class folders, have no class (%s); move each into the folder of its class", quoted(d.loose))}}
 }
 
 func (d *folder) Len() int          { return len(d.files) }

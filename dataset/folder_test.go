@@ -1,9 +1,12 @@
 package dataset
 
 import (
+	"bytes"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -135,3 +138,28 @@ type countTo []Sample
 
 func (c countTo) Len() int                     { return len(c) }
 func (c countTo) Sample(i int) (Sample, error) { return c[i], nil }
+
+// Images beside the class folders are no samples, which is said with their
+// number and the mend, once; other files and hidden ones are nobody's loss.
+func TestFolderLooseImages(t *testing.T) {
+	var log bytes.Buffer
+	defer slog.SetDefault(slog.Default())
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	root := tree(t, map[string]string{"dog/a.png": "A", "cat/a.png": "B", "x.PNG": "C", "y.jpg": "D", "notes.txt": "", ".z.png": ""})
+	if d := open(t, Source{Path: root}); d.Len() != 2 {
+		t.Errorf("%d samples", d.Len())
+	}
+	for _, want := range []string{root, "problems=2", "beside the class folders", `\"x.PNG\", \"y.jpg\"`, "move each into the folder of its class"} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("no %q in %s", want, &log)
+		}
+	}
+	if n := strings.Count(log.String(), "left out of the source"); n != 1 {
+		t.Errorf("it's said %d times", n)
+	}
+	log.Reset()
+	open(t, Source{Path: tree(t, map[string]string{"dog/a.png": "A", "cat/a.png": "B", "notes.txt": "", ".z.png": ""})})
+	if log.Len() > 0 {
+		t.Errorf("a warning without cause: %s", &log)
+	}
+}
