@@ -70,8 +70,11 @@ $(FAISS): $(wildcard faiss/shim/*) build/shim/ldflags
 
 # ---- program ----
 
+# What --version says where Go finds no commit, as in a worktree of git.
+COMMIT = $(shell git describe --always --exclude='*' --abbrev=12 --dirty=+dirty 2>/dev/null)
+
 build: ## build bin/arf
-	@$(GO) build -o bin/arf ./cmd/arf
+	@$(GO) build -ldflags '-X arf/internal/cli.commit=$(COMMIT)' -o bin/arf ./cmd/arf
 
 demo: ## the whole method on the icon benchmark, from data to report; finished steps are skipped
 	@$(MAKE) --no-print-directory setup

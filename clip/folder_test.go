@@ -154,6 +154,22 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 	}
 }
 
+// The message on a missing tokenizer names whose files are wanted; of a folder's
+// name, as open_clip's config may have it, nobody could tell.
+func TestMissingTokenizerIsNamed(t *testing.T) {
+	for tokenizer, want := range map[string]string{
+		"bert-base-uncased": "put tokenizer.json and tokenizer_config.json there: that of bert-base-uncased",
+		".":                 "there: those that the model came with",
+		"/models/mine":      "there: those that the model came with",
+	} {
+		dir := t.TempDir()
+		_, err := loadTokenizer(dir, parts{tokenizer: tokenizer, config: Config{Text: TextConfig{ContextLength: 77, VocabSize: text.CLIPVocabSize}}})
+		if err == nil || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "of . ") {
+			t.Errorf("%s: %v, want %q", tokenizer, err, want)
+		}
+	}
+}
+
 // Padding that nothing sees may have any id.
 func TestPaddingOutsideTheVocabulary(t *testing.T) {
 	m := randomModel(t, "vit_gelu_eos")

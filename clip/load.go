@@ -240,7 +240,11 @@ func loadTokenizer(dir string, p parts) (text.Tokenizer, error) {
 	t, err := text.Load(dir, p.config.Text.ContextLength)
 	if errors.Is(err, fs.ErrNotExist) {
 		if p.tokenizer != "" {
-			return nil, fmt.Errorf("model %s: its tokenizer is not in the folder; put that of %s there: tokenizer.json and tokenizer_config.json, from the hub or by save_pretrained", dir, p.tokenizer)
+			from := "that of " + p.tokenizer + ", from the hub or by save_pretrained"
+			if strings.HasPrefix(p.tokenizer, ".") || filepath.IsAbs(p.tokenizer) { // where it lay, not whose it is
+				from = "those that the model came with, or the tokenizer's by save_pretrained"
+			}
+			return nil, fmt.Errorf("model %s: its tokenizer is not in the folder; put tokenizer.json and tokenizer_config.json there: %s", dir, from)
 		}
 		if p.config.Text.VocabSize != text.CLIPVocabSize {
 			return nil, fmt.Errorf("model %s: its tokenizer is not in the folder, and its %d tokens aren't CLIP's %d; put tokenizer.json, vocab.json with merges.txt, or SigLIP's spiece.model there", dir, p.config.Text.VocabSize, text.CLIPVocabSize)

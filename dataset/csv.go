@@ -156,6 +156,13 @@ func csvError(err error) error {
 	if errors.Is(parse.Err, csv.ErrFieldCount) {
 		return fmt.Errorf("line %d: not as many columns as the header has", parse.Line)
 	}
+	if errors.Is(parse.Err, csv.ErrQuote) {
+		const mend = `close it, and double the quotes inside a text ("")`
+		if parse.StartLine < parse.Line { // it swallowed lines up to where it could be no text any more
+			return fmt.Errorf("line %d: a quote that is opened in the row that begins here isn't closed, or not rightly, up to line %d, column %d; %s", parse.StartLine, parse.Line, parse.Column, mend)
+		}
+		return fmt.Errorf("line %d, column %d: a quote before here isn't closed, or not rightly; %s", parse.Line, parse.Column, mend)
+	}
 	return fmt.Errorf("line %d, column %d: %w", parse.Line, parse.Column, parse.Err)
 }
 
