@@ -43,7 +43,7 @@ engine: ## build the engine library that arf loads (LIBTORCH=/path for a CUDA or
 	@mkdir -p build && echo '$(LIBTORCH)' >build/libtorch
 	@scripts/engine-flags.sh build/shim $(LIBTORCH)
 	@$(MAKE) -s --no-print-directory -j$(JOBS) $(ENGINE) \
-		$$(echo '#include <faiss/Index.h>' | $(CXX) -std=c++17 -fsyntax-only -x c++ - 2>/dev/null && echo $(FAISS) || \
+		$$(echo '#include <faiss/Index.h>' | $(CXX) -std=c++20 -fsyntax-only -x c++ - 2>/dev/null && echo $(FAISS) || \
 		echo "  SKIP $(FAISS): FAISS (libfaiss-dev) isn't installed; only anchors.pairs.index: faiss needs it" >&2)
 
 # The flag files change only when libtorch or its place does.
@@ -52,7 +52,7 @@ build/shim/cxxflags build/shim/ldflags build/shim/libtorch:
 
 build/shim/%.o: torch/shim/%.cc build/shim/cxxflags build/shim/libtorch
 	@echo '  CXX  $<'
-	@$(CXX) -std=c++17 -fPIC -fopenmp-simd -fno-math-errno $(WARNINGS) $(CXXFLAGS) -MMD -MP @build/shim/cxxflags -c -o $@ $<
+	@$(CXX) -std=c++20 -fPIC -fopenmp-simd -fno-math-errno $(WARNINGS) $(CXXFLAGS) -MMD -MP @build/shim/cxxflags -c -o $@ $<
 
 $(ENGINE): $(SHIM) build/shim/ldflags
 	@echo '  LINK $@'
@@ -62,7 +62,7 @@ $(ENGINE): $(SHIM) build/shim/ldflags
 # FAISS is linked in, and none of its symbols leave the library. BLAS is the engine's, by the same rpath.
 $(FAISS): $(wildcard faiss/shim/*) build/shim/ldflags
 	@echo '  CXX  $@'
-	@$(CXX) -std=c++17 -fPIC $(WARNINGS) $(CXXFLAGS) -fopenmp -fvisibility=hidden -shared -o $@.tmp faiss/shim/faiss.cc \
+	@$(CXX) -std=c++20 -fPIC $(WARNINGS) $(CXXFLAGS) -fopenmp -fvisibility=hidden -shared -o $@.tmp faiss/shim/faiss.cc \
 		-Wl,--exclude-libs,ALL -Wl,--gc-sections -lfaiss -lgomp -Wl,--as-needed -lblas -llapack $(filter -Wl%,$(file <build/shim/ldflags)) -Wl,-z,defs
 	@mv $@.tmp $@
 
@@ -125,7 +125,7 @@ bench: ## measure against PyTorch → docs/bench.json, docs/bench.md; about an h
 	@# Without the commit's name in it: rounds of the same program are not measured again.
 	@$(GO) build -buildvcs=false -o bin/bench ./cmd/bench
 	@test -d data/icons || bin/arf data icons --out data/icons
-	bin/bench $(ARGS)
+	bin/bench $(if $(PEER),--open-clip --python $(PEER)) $(ARGS)
 
 bench-go: ## run the Go benchmarks of packages
 	$(GO) test -run='^$$' -bench=. -benchmem $(PKG)

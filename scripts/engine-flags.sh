@@ -45,13 +45,13 @@ if [ -f "$lib/libtorch_cuda.so" ]; then
 	# toolkit's, or those of packages that come with Python's torch.
 	for cuda in "$include" "${CUDA_HOME:-/usr/local/cuda}/include" "${libtorch%/*}"/nvidia/{cuda_runtime,cu[0-9]*}/include; do
 		# shellcheck disable=SC2086  # lists of flags
-		if $cxx -std=c++17 -fsyntax-only $defines $includes -isystem "$cuda" -x c++ - 2>/dev/null <<<'#include <c10/cuda/CUDACachingAllocator.h>'; then
+		if $cxx -std=c++20 -fsyntax-only $defines $includes -isystem "$cuda" -x c++ - 2>/dev/null <<<'#include <c10/cuda/CUDACachingAllocator.h>'; then
 			defines+=" -DARF_WITH_CUDA"
 			includes+=" -isystem $cuda"
 			# Several processes on GPUs need NCCL, whose header is the system's or comes with Python's torch.
 			for nccl in "$cuda" "${libtorch%/*}/nvidia/nccl/include"; do
 				# shellcheck disable=SC2086
-				if $cxx -std=c++17 -fsyntax-only $defines -DUSE_C10D_NCCL $includes -isystem "$nccl" -x c++ - 2>/dev/null <<<'#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>'; then
+				if $cxx -std=c++20 -fsyntax-only $defines -DUSE_C10D_NCCL $includes -isystem "$nccl" -x c++ - 2>/dev/null <<<'#include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>'; then
 					defines+=" -DUSE_C10D_NCCL"
 					includes+=" -isystem $nccl"
 					break

@@ -29,6 +29,10 @@ validation)
 	setting query-class-text arf anchors.pairs.query=class-text
 	setting query-caption-text arf anchors.pairs.query=caption-text
 	setting query-mix arf anchors.pairs.query=mix
+	setting captions-prompt caption=class-prompt
+	setting captions-retrieval arf anchors.captions.captioner=retrieval
+	setting query-class-text-captions-prompt caption=class-prompt anchors.pairs.query=class-text
+	setting query-class-text-captions-retrieval arf anchors.pairs.query=class-text anchors.captions.captioner=retrieval
 	setting query-class-text-k-30 arf anchors.pairs.query=class-text anchors.pairs.k=30
 	setting query-class-text-k-100 arf anchors.pairs.query=class-text anchors.pairs.k=100
 	setting k-3 arf anchors.pairs.k=3
@@ -68,14 +72,17 @@ anchors)
 	model=${2?which pretrained model?}
 	config=configs/icons.yaml prefix=anchors-$(basename "${model%/model}")
 	flags=(--set "model=$model" --set "seeds=[0, 1, 2]" --set "eval.wise_alphas=[]" --set eval.drift.samples=0 "${@:3}")
-	# What isn't in docs/results.md.
-	setting image-text arf,caption=class-prompt anchors.pairs.query=image-text
+	# What isn't in docs/results.md, and caption=class-prompt beside arf: both take the same pairs.
+	for query in image-text caption-text mix; do
+		setting $query arf,caption=class-prompt anchors.pairs.query=$query
+	done
 	setting class-text caption=class-prompt anchors.pairs.query=class-text
-	for query in image image-text class-text; do
+	for query in image image-text class-text caption-text mix; do
 		setting $query-retrieval arf anchors.pairs.query=$query anchors.captions.captioner=retrieval
 	done
 	for query in image class-text; do
-		setting $query-k-100 arf anchors.pairs.query=$query anchors.pairs.k=100
+		setting $query-k-100 arf,caption=class-prompt anchors.pairs.query=$query anchors.pairs.k=100
+		setting $query-k-100-retrieval arf anchors.pairs.query=$query anchors.pairs.k=100 anchors.captions.captioner=retrieval
 	done
 	;;
 *)

@@ -29,6 +29,8 @@ type options struct {
 	fresh   bool
 	threads int
 	python  string
+	// The peer's model is open_clip's instead of the plain one of scripts/bench.
+	openCLIP bool
 }
 
 func main() {
@@ -42,11 +44,12 @@ func main() {
 	var o options
 	only := ""
 	flag.IntVar(&o.rounds, "rounds", 5, "`rounds` of each row: ours and the peer, one after the other")
-	flag.StringVar(&only, "only", "", "`rows` to measure, comma-separated: "+strings.Join(rowNames(), ", "))
+	flag.StringVar(&only, "only", "", "`rows` to measure, comma-separated: "+strings.Join(names(rows(scale{precision: torch.BFloat16})), ", "))
 	flag.BoolVar(&o.quick, "quick", false, "the least work, to see that everything runs; writes build/bench/quick.json and .md")
 	flag.BoolVar(&o.fresh, "fresh", false, "measure anew what earlier calls have measured")
 	flag.IntVar(&o.threads, "threads", 0, "CPU threads of an operator on both sides (0 = all cores)")
 	flag.StringVar(&o.python, "python", "/usr/bin/python3", "`interpreter` of the peer, with torch, torchvision and Pillow")
+	flag.BoolVar(&o.openCLIP, "open-clip", false, "the peer's model is open_clip's, which --python must have; rows of their own, named …"+openCLIPSuffix)
 	flag.Parse()
 	if only != "" {
 		o.only = strings.Split(only, ",")
@@ -74,11 +77,11 @@ func bench(ctx context.Context, o options) error {
 	if o.threads == 0 {
 		o.threads = torch.Threads()
 	}
-	s := scale{full: !o.quick, threads: o.threads, precision: train.AutoPrecision(torch.CPU)}
+	s := scale{full: !o.quick, threads: o.threads, precision: train.AutoPrecision(torch.CPU), openCLIP: o.openCLIP}
 	all := rows(s)
 	for _, name := range o.only {
 		if !slices.ContainsFunc(all, func(r row) bool { return r.name == name }) {
-			return fmt.Errorf("--only: no row is called %q; rows are %s", name, strings.Join(rowNames(), ", "))
+			return fmt.Errorf("--only: no row is called %q; rows are %s", name, strings.Join(names(all), ", "))
 		}
 	}
 	b := &runner{o: o, s: s}
@@ -109,9 +112,10 @@ func bench(ctx context.Context, o options) error {
 
 // work is what a side is asked to do; both get it as a JSON object.
 type work struct {
-	Kind        string  `json:"kind"`  // forward, flyp, arf, eval, startup
-	Model       string  `json:"model"` // folder; "" = ViT-B/32 of random weights
-	Data        string  `json:"data"`  // manifest, see manifest; "" = none
+	Kind        string  `json:"kind"`      // forward, flyp, arf, eval, startup
+	Model       string  `json:"model"`     // folder; "" = ViT-B/32 of random weights
+	OpenCLIP    bool    `json:"open_clip"` // the peer's model is open_clip's
+	Data        string  `json:"data"`      // manifest, see manifest; "" = none
 	Batch       int     `json:"batch"`
 	Warmup      int     `json:"warmup"` // steps that aren't measured
 	Steps       int     `json:"steps"`

@@ -13,28 +13,31 @@ import (
 	"strings"
 
 	"arf/internal/atomicfile"
+	"arf/torch"
 
 	"github.com/dustin/go-humanize"
 )
 
 // entry is a line of bench.json: the median of both sides.
 type entry struct {
-	Name    string  `json:"name"`
-	What    string  `json:"what"`
-	Ours    float64 `json:"ours"`
-	Peer    float64 `json:"peer"`
-	Unit    string  `json:"unit"`
-	Ratio   float64 `json:"ratio"` // median over rounds; above 1 = ours is better
-	Lowest  float64 `json:"ratio_lowest"`
-	Highest float64 `json:"ratio_highest"`
-	Bar     float64 `json:"bar,omitempty"`   // least ratio
-	Limit   float64 `json:"limit,omitempty"` // most that ours may take, in Unit
-	Rounds  int     `json:"rounds"`
-	Machine string  `json:"machine"`
+	Name    string   `json:"name"`
+	What    string   `json:"what"`
+	Ours    float64  `json:"ours"`
+	Peer    float64  `json:"peer"`
+	Unit    string   `json:"unit"`
+	Ratio   float64  `json:"ratio"` // median over rounds; above 1 = ours is better
+	Lowest  float64  `json:"ratio_lowest"`
+	Highest float64  `json:"ratio_highest"`
+	Bar     *float64 `json:"bar"`             // least ratio; null = none
+	Limit   float64  `json:"limit,omitempty"` // most that ours may take, in Unit
+	Rounds  int      `json:"rounds"`
+	Machine string   `json:"machine"`
 }
 
 // met tells whether the entry clears its bar and limit.
-func (e entry) met() bool { return e.Ratio >= e.Bar && (e.Limit == 0 || e.Ours <= e.Limit) }
+func (e entry) met() bool {
+	return (e.Bar == nil || e.Ratio >= *e.Bar) && (e.Limit == 0 || e.Ours <= e.Limit)
+}
 
 // report is bench.json and bench.md.
 type report struct {
@@ -48,8 +51,10 @@ func openReport(o options) (*report, error) {
 	if o.quick {
 		r.json, r.md = filepath.Join(dir, "quick.json"), filepath.Join(dir, "quick.md")
 	}
-	for _, name := range rowNames() {
-		r.order = append(r.order, name, name+memorySuffix)
+	for _, openCLIP := range []bool{false, true} {
+		for _, name := range names(rows(scale{precision: torch.BFloat16, openCLIP: openCLIP})) {
+			r.order = append(r.order, name, name+memorySuffix)
+		}
 	}
 	data, err := os.ReadFile(r.json)
 	if errors.Is(err, os.ErrNotExist) {
@@ -66,14 +71,21 @@ func openReport(o options) (*report, error) {
 
 const memorySuffix = "-memory"
 
+func bar(ratio float64) *float64 {
+	if ratio == 0 {
+		return nil
+	}
+	return &ratio
+}
+
 // add enters a row in place of what was there, and writes both files.
 func (r *report) add(row row, rounds []round) error {
 	machine := machineName(rounds[0])
 	fresh := []entry{summarize(rounds, strings.HasSuffix(row.unit, "/s"), row.value)}
-	fresh[0].Name, fresh[0].What, fresh[0].Unit, fresh[0].Bar, fresh[0].Limit = row.name, row.what, row.unit, row.bar, row.limit
+	fresh[0].Name, fresh[0].What, fresh[0].Unit, fresh[0].Bar, fresh[0].Limit = row.name, row.what, row.unit, bar(row.bar), row.limit
 	if row.memory {
 		e := summarize(rounds, false, func(m measured) float64 { return float64(m.PeakMemory >> 20) })
-		e.Name, e.What, e.Unit, e.Bar = row.name+memorySuffix, "peak memory of that", "MiB", row.memBar
+		e.Name, e.What, e.Unit, e.Bar = row.name+memorySuffix, "peak memory of that", "MiB", bar(row.memBar)
 		fresh = append(fresh, e)
 	}
 	for _, e := range fresh {
@@ -159,13 +171,29 @@ func (r *report) page() string {
 	return "# ARF against PyTorch\n" + r.table() + "\n" + method
 }
 
+// table is one of each peer, with the machines below.
 func (r *report) table() string {
 	var b strings.Builder
-	b.WriteString("| work | ours | PyTorch | unit | ratio (lowest – highest) | bar | met |\n|---|---|---|---|---|---|---|\n")
-	for _, e := range r.entries {
+	for _, peer := range []struct {
+		name string
+		of   bool
+	}{{"PyTorch", false}, {"open_clip", true}} {
+		of := slices.DeleteFunc(slices.Clone(r.entries), func(e entry) bool {
+			return strings.HasSuffix(strings.TrimSuffix(e.Name, memorySuffix), openCLIPSuffix) != peer.of
+		})
+		if len(of) > 0 {
+			writeTable(&b, peer.name, of)
+		}
+	}
+	return strings.TrimPrefix(b.String(), "\n")
+}
+
+func writeTable(b *strings.Builder, peer string, entries []entry) {
+	fmt.Fprintf(b, "\n| work | ours | %s | unit | ratio (lowest – highest) | bar | met |\n|---|---|---|---|---|---|---|\n", peer)
+	for _, e := range entries {
 		bar, met := "–", ""
-		if e.Bar > 0 {
-			bar, met = fmt.Sprintf("≥ %.4g", e.Bar), "no"
+		if e.Bar != nil {
+			bar, met = fmt.Sprintf("≥ %.4g", *e.Bar), "no"
 			if e.Limit > 0 {
 				bar += fmt.Sprintf(", ≤ %.4g %s", e.Limit, e.Unit)
 			}
@@ -173,15 +201,14 @@ func (r *report) table() string {
 				met = "yes"
 			}
 		}
-		fmt.Fprintf(&b, "| %s (`%s`) | %.4g | %.4g | %s | %.2f (%.2f – %.2f) | %s | %s |\n",
+		fmt.Fprintf(b, "| %s (`%s`) | %.4g | %.4g | %s | %.2f (%.2f – %.2f) | %s | %s |\n",
 			e.What, e.Name, e.Ours, e.Peer, e.Unit, e.Ratio, e.Lowest, e.Highest, bar, met)
 	}
-	machines := map[string]bool{}
-	for _, e := range r.entries {
-		if !machines[e.Machine] {
-			machines[e.Machine] = true
+	var machines []string
+	for _, e := range entries {
+		if !slices.ContainsFunc(machines, func(m string) bool { return strings.HasPrefix(m, e.Machine) }) {
+			machines = append(machines, e.Machine)
 			b.WriteString("\n" + e.Machine + "\n")
 		}
 	}
-	return b.String()
 }

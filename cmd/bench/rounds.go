@@ -195,6 +195,9 @@ func (b *runner) key(r row) (string, error) {
 	}
 	parts := []any{r.work, b.o.python}
 	programs := []string{self, torch.LibraryPath(), peerScripts + "/peer.py", peerScripts + "/clip_model.py"}
+	if r.work.OpenCLIP {
+		programs = append(programs, peerScripts+"/open_clip_model.py")
+	}
 	if r.work.Kind == "startup" {
 		programs = append(programs, arf)
 	}

@@ -11,6 +11,7 @@ type scale struct {
 	full      bool // not --quick
 	threads   int
 	precision torch.DType
+	openCLIP  bool // the peer's model is open_clip's
 }
 
 func (s scale) pick(full, quick int) int {
@@ -52,7 +53,7 @@ func (s scale) file(name string) string {
 // rows are the comparisons that need no GPU, with the bars that this project set
 // itself, and a few without a bar that show what those alone would hide.
 func rows(s scale) []row {
-	base := work{Threads: s.threads, Workers: 2, Precision: s.precision.String(), LR: 1e-5, WeightDecay: 0.1}
+	base := work{Threads: s.threads, Workers: 2, OpenCLIP: s.openCLIP, Precision: s.precision.String(), LR: 1e-5, WeightDecay: 0.1}
 	with := func(change func(*work)) work {
 		w := base
 		change(&w)
@@ -73,7 +74,7 @@ func rows(s scale) []row {
 			work: forward(torch.BFloat16),
 		})
 	}
-	return append(all, row{
+	all = append(all, row{
 		name: "arf-step-icon", what: "ARF step (class + tca + ita), icon-clip, 64 px PNG", unit: "pairs/s", bar: 1.5,
 		memory: true, memBar: 1.25, needs: needIcons,
 		work: with(func(w *work) {
@@ -104,11 +105,20 @@ func rows(s scale) []row {
 			w.Kind, w.Model, w.Data, w.Batch, w.Steps = "startup", iconModel, s.file("arf.json"), s.pick(128, 16), 1
 		}),
 	})
+	if s.openCLIP {
+		for i := range all {
+			all[i].name += openCLIPSuffix
+		}
+	}
+	return all
 }
 
-func rowNames() []string {
+// openCLIPSuffix marks rows whose peer is open_clip.
+const openCLIPSuffix = "-open-clip"
+
+func names(rows []row) []string {
 	var names []string
-	for _, r := range rows(scale{precision: torch.BFloat16}) {
+	for _, r := range rows {
 		names = append(names, r.name)
 	}
 	return names

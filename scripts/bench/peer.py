@@ -73,13 +73,22 @@ class Finetune(Dataset):
         return item
 
 
+def load(s):
+    """open_clip's model, or the plain one."""
+    if s["open_clip"]:
+        import open_clip_model  # only here: the import takes time, and start-up is measured
+
+        return open_clip_model.load(s["model"]).eval()
+    return clip_model.load(s["model"]).eval()
+
+
 def autocast(s):
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=s["precision"] == "bfloat16")
 
 
 def forward(s):
     """The image tower on ready pixels."""
-    model = clip_model.load(s["model"]).eval()
+    model = load(s)
     pixels = torch.randn(s["batch"], 3, model.image_size, model.image_size)
     times = []
     with torch.inference_mode():
@@ -100,9 +109,10 @@ def optimizer_of(model, s):
 
 def finetune(s, data, anchors):
     """Steps of FLYP, or with anchors of ARF: the images are encoded once, all texts in one call."""
-    model = clip_model.load(s["model"]).eval()  # eval: batch normalisation keeps the pretrained statistics
-    if isinstance(model.visual, clip_model.ModifiedResNet):
-        model.visual = model.visual.to(memory_format=torch.channels_last)
+    model = load(s)  # in eval mode: batch normalisation keeps the pretrained statistics
+    convolutions = hasattr(model.visual, "layer1")  # a ModifiedResNet
+    if convolutions:
+        model.visual.to(memory_format=torch.channels_last)
     optimizer = optimizer_of(model, s)
     loader = DataLoader(
         Finetune(data, train_transform(model.image_size), model.context, anchors), batch_size=s["batch"], shuffle=True,
@@ -118,7 +128,7 @@ def finetune(s, data, anchors):
                 images, texts = torch.cat([images, pool]), torch.cat([prompts, captions, pool_texts])
             else:
                 texts = prompts
-            if isinstance(model.visual, clip_model.ModifiedResNet):
+            if convolutions:
                 images = images.to(memory_format=torch.channels_last)
             with autocast(s):
                 f, t = model.encode_image(images), model.encode_text(texts, data["eos"])
@@ -142,7 +152,7 @@ def finetune(s, data, anchors):
 
 def evaluate(s, data):
     """Zero-shot classification of image files."""
-    model = clip_model.load(s["model"]).eval()
+    model = load(s)
 
     @torch.inference_mode()
     def top1(images):

@@ -150,7 +150,8 @@ class Reducer {
   Group &group_;
   std::vector<at::Tensor> params_;
   int64_t bucket_bytes_;
-  std::vector<std::shared_ptr<torch::autograd::Node>> accumulators_;
+  // Which pointer to a Node this is depends on libtorch's version.
+  std::vector<decltype(torch::autograd::impl::grad_accumulator(at::Tensor()))> accumulators_;
   std::vector<uintptr_t> hooks_;
   std::vector<Bucket> buckets_;
   std::vector<size_t> bucket_of_;  // by parameter

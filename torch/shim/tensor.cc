@@ -10,10 +10,13 @@ namespace arf {
 int from_data(const void *data, int64_t dtype, const int64_t *shape, int64_t dims,
               const char *device, int64_t *out) {
   return guard([&] {
-    auto host = at::empty(at::IntArrayRef(shape, dims),
-                          at::TensorOptions().dtype(static_cast<at::ScalarType>(dtype)));
+    c10::Device to(device);
+    // From pinned memory a copy to a GPU runs beside the engine; libtorch's host allocator reuses it only after the copy.
+    auto host = at::empty(at::IntArrayRef(shape, dims), at::TensorOptions()
+                                                            .dtype(static_cast<at::ScalarType>(dtype))
+                                                            .pinned_memory(to.is_cuda()));
     if (host.nbytes() > 0) std::memcpy(host.data_ptr(), data, host.nbytes());
-    *out = handle(host.to(c10::Device(device)));
+    *out = handle(host.to(to, /*non_blocking=*/to.is_cuda()));
   });
 }
 
