@@ -44,6 +44,9 @@ func (r *run) profile(ctx context.Context) error {
 	if _, err := finetune.Run(ctx, model, given, o); err != nil && (ctx.Err() != nil || !errors.Is(err, context.Canceled)) {
 		return fmt.Errorf("profile %s: %w", m, err)
 	}
+	if !r.group.Leads() {
+		return nil // rank 0's profile counts, and the machine is measured by it alone
+	}
 	peak := train.PeakMemory(r.device) // before the machine is measured, which takes memory too
 	report := p.Report(r.precision, min(o.BatchSize, r.data.finetune.Len()))
 	report.Method, report.Model, report.PeakMemoryBytes = string(m), r.cfg.Model, peak
