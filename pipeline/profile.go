@@ -33,7 +33,7 @@ func (r *run) profile(ctx context.Context) error {
 		return err
 	}
 	p := &profile.Profile{Warmup: profileWarmup, Steps: r.o.ProfileSteps}
-	o.Profile, o.StopAfter = p, p.Warmup+p.Steps
+	o.Group, o.Profile, o.StopAfter = r.group, p, p.Warmup+p.Steps
 	// An epoch has one step or more, so that there are enough.
 	o.Epochs, o.WarmupSteps = p.Warmup+p.Steps+1, 0
 	if r.o.Training != nil {
