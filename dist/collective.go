@@ -194,16 +194,23 @@ func (g *Group) Share(n int) (from, to int) {
 	return n * g.Rank() / g.Size(), n * (g.Rank() + 1) / g.Size()
 }
 
-// BucketBytes is the size of the buckets that gradients are summed in (25 MB, as
-// DistributedDataParallel's): large enough that a message's latency doesn't
-// count, small enough that the first are sent early.
-const BucketBytes = 25 << 20
+// BucketBytes is the size of the buckets that so many bytes of gradients are
+// summed in: 25 MB, as DistributedDataParallel's, large enough that a message's
+// latency doesn't count. Of a small model it's an eighth, since the last bucket
+// has no backward pass left to travel in.
+func BucketBytes(gradients int64) int64 {
+	return min(25<<20, max(1<<20, gradients/8))
+}
 
 // NewReducer sums the gradients of params over the processes; nil for a process alone.
 func (g *Group) NewReducer(params []*torch.Tensor) (r *torch.Reducer, err error) {
 	if g == nil {
 		return nil, nil
 	}
-	err = g.do(func() { r = g.pg.NewReducer(params, BucketBytes) })
+	bytes := int64(0)
+	for _, p := range params {
+		bytes += 4 * int64(torch.Elements(p.Shape()))
+	}
+	err = g.do(func() { r = g.pg.NewReducer(params, BucketBytes(bytes)) })
 	return r, err
 }

@@ -23,7 +23,7 @@ import (
 func TestMain(m *testing.M) {
 	disttest.Main(map[string]disttest.Worker{
 		"collectives": collectives, "gradients": gradients, "reducer": reducer, "forever": forever, "fails": fails, "sums": sums,
-		"rows": gathersRows, "nested": nested,
+		"rows": gathersRows, "nested": nested, "overlap": overlap,
 	})
 	os.Exit(m.Run())
 }
@@ -165,6 +165,48 @@ func TestReducerSumsGradients(t *testing.T) {
 			if got != want {
 				t.Errorf("%d elements, rank %d:\n%s, want\n%s", size, i, got, want)
 			}
+		}
+	}
+}
+
+// overlap prints how the sums of four parameters' gradients, each a bucket,
+// overlapped with the backward passes that made them.
+func overlap(_ context.Context, g *dist.Group, _ []string) (err error) {
+	defer torch.Catch(&err)
+	const size = 5 << 20
+	var params []*torch.Tensor
+	for range 4 {
+		params = append(params, torch.From(torch.CPU, make([]float32, size), size).SetRequiresGrad(true))
+	}
+	r, err := g.NewReducer(params)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	for range 2 {
+		torch.Scope(func() {
+			x := torch.Zeros(torch.CPU, torch.Float32, size)
+			for _, p := range params {
+				x = x.Add(p).Exp()
+			}
+			r.Begin()
+			x.Sum().Backward()
+			o := r.Finish()
+			fmt.Printf("%d of %d buckets, %d bytes; ", o.Overlapped, o.Buckets, o.Bytes)
+			for _, p := range params {
+				p.SetGrad(nil)
+			}
+		})
+	}
+	return nil
+}
+
+// Each bucket but the last is sent while gradients are still being computed.
+func TestSumsOverlapWithBackward(t *testing.T) {
+	const step = "3 of 4 buckets, 83886080 bytes; "
+	for i, got := range disttest.Run(t, 2, "overlap") {
+		if got != step+step {
+			t.Errorf("rank %d: %s, want %s", i, got, step+step)
 		}
 	}
 }

@@ -16,8 +16,10 @@ type Env struct {
 	Addr string
 	Port int
 
-	// served: torchrun itself serves the rendezvous, under a prefix for each of
-	// its restarts.
+	// served: torchrun itself serves the rendezvous, so that rank 0 doesn't, and all
+	// take a prefix for each of its restarts (PyTorch 1.13's
+	// torch/distributed/rendezvous.py, _create_c10d_store; 2.x begins each restart
+	// with a new store).
 	served bool
 	prefix string
 }

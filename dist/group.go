@@ -77,10 +77,7 @@ func (g *Group) open(ctx context.Context, o Options) error {
 	defer stop()
 	// What libtorch waits for can't be cancelled; the process ends with an error
 	// before that is done.
-	err := abandon(ctx, func() (err error) {
-		g.store, err = torch.OpenStore(e.Addr, e.Port, e.Rank == 0 && !e.served, e.prefix, o.Join)
-		return err
-	})
+	err := g.openStore(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -119,6 +116,39 @@ func (g *Group) open(ctx context.Context, o Options) error {
 	}
 	slog.Debug("joined the process group", "rank", e.Rank, "size", e.Size, "address", address)
 	return nil
+}
+
+// servedWithin is how long torchrun's store, which is there before the processes
+// are, may take to answer.
+const servedWithin = 20 * time.Second
+
+func (g *Group) openStore(ctx context.Context, o Options) error {
+	e := g.env
+	if !e.served {
+		return abandon(ctx, func() (err error) {
+			g.store, err = torch.OpenStore(e.Addr, e.Port, e.Rank == 0, "", o.Join)
+			return err
+		})
+	}
+	ctx, stop := context.WithTimeoutCause(ctx, servedWithin, fmt.Errorf("no answer within %v", servedWithin))
+	defer stop()
+	err := abandon(ctx, func() (err error) {
+		if g.store, err = torch.OpenStore(e.Addr, e.Port, false, e.prefix, o.Join); err != nil {
+			return err
+		}
+		// An answer that needs no other process.
+		key := fmt.Sprintf("joins/%d", e.Rank)
+		if err = g.store.Set(key, "yes"); err == nil {
+			_, err = g.store.Get(key)
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("torchrun's store: %w; where its PyTorch isn't this engine's libtorch %s, it may speak another protocol: "+
+			"start it with TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 in its environment, or build the engine against its PyTorch (LIBTORCH=… make engine)",
+			err, torch.Version())
+	}
+	return err
 }
 
 func (g *Group) openWatch(ctx context.Context, own member, t timing) (*watch, error) {

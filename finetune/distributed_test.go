@@ -3,6 +3,7 @@ package finetune
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"arf/dist"
 	"arf/internal/disttest"
 	"arf/nn"
+	"arf/profile"
 	"arf/torch"
 	"arf/train"
 )
@@ -286,6 +288,30 @@ func TestARunGoesOnWithAnotherNumberOfProcesses(t *testing.T) {
 	got := trained(m, mustRun(t, m, data, o))
 	if d := farthest(t, got, want); d > 1e-5 {
 		t.Errorf("the weights differ from an uninterrupted run's by %g", d)
+	}
+}
+
+// trainProfiled prints how the sums of a step's gradients overlapped with its
+// backward pass.
+func trainProfiled(ctx context.Context, g *dist.Group, _ []string) error {
+	data, o := pictures(16, 0), quick(FLYP)
+	p := &profile.Profile{Warmup: 1, Steps: 1}
+	o.Group, o.Profile, o.StopAfter = g, p, 2
+	if _, err := Run(ctx, icon(disttest.TB{}), data, o); !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("stopped after two steps: %w", err)
+	}
+	sums := p.Report(torch.Float32, 4).GradientSums
+	fmt.Println(sums.Buckets, sums.Overlapped)
+	return nil
+}
+
+// In a step all buckets but the last are sent while backward goes on.
+func TestGradientsTravelDuringBackward(t *testing.T) {
+	for rank, got := range disttest.Run(t, 2, "profiled") {
+		var buckets, overlapped int
+		if _, err := fmt.Sscan(got, &buckets, &overlapped); err != nil || buckets < 2 || overlapped != buckets-1 {
+			t.Errorf("rank %d: %q (%v), want two buckets or more, and all but one sent during the backward pass", rank, got, err)
+		}
 	}
 }
 

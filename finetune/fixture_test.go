@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	// The models are too small for threads, which on a busy machine cost more
 	// than they bring.
 	torch.SetThreads(1)
-	disttest.Main(map[string]disttest.Worker{"train": trainCases, "until stopped": trainUntilStopped, "misfits": trainMisfits, "plan": planStep})
+	disttest.Main(map[string]disttest.Worker{"train": trainCases, "until stopped": trainUntilStopped, "misfits": trainMisfits, "plan": planStep, "profiled": trainProfiled})
 	goleak.VerifyTestMain(m)
 }
 

@@ -73,7 +73,7 @@ func (t *task) measure(b *Batch, resumed bool) plan {
 	if t.o.Group.Size() > 1 {
 		// A bucket of gradients waits for its last; with micro-batches all do, since
 		// the sums of the step before are kept to be summed into.
-		p.Sums, p.SumsInParts = min(trained, max(largest, dist.BucketBytes)), trained
+		p.Sums, p.SumsInParts = min(trained, max(largest, dist.BucketBytes(trained))), trained
 		if t.checkpoints != nil {
 			p.Sums = p.SumsInParts // gradients travel after the backward pass too
 		}

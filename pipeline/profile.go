@@ -33,7 +33,7 @@ func (r *run) profile(ctx context.Context) error {
 		return err
 	}
 	p := &profile.Profile{Warmup: profileWarmup, Steps: r.o.ProfileSteps}
-	o.Profile, o.StopAfter = p, p.Warmup+p.Steps
+	o.Group, o.Profile, o.StopAfter = r.group, p, p.Warmup+p.Steps
 	// An epoch has one step or more, so that there are enough.
 	o.Epochs, o.WarmupSteps = p.Warmup+p.Steps+1, 0
 	if r.o.Training != nil {
@@ -43,6 +43,9 @@ func (r *run) profile(ctx context.Context) error {
 	}
 	if _, err := finetune.Run(ctx, model, given, o); err != nil && (ctx.Err() != nil || !errors.Is(err, context.Canceled)) {
 		return fmt.Errorf("profile %s: %w", m, err)
+	}
+	if !r.group.Leads() {
+		return nil // rank 0's profile counts, and the machine is measured by it alone
 	}
 	peak := train.PeakMemory(r.device) // before the machine is measured, which takes memory too
 	report := p.Report(r.precision, min(o.BatchSize, r.data.finetune.Len()))

@@ -26,6 +26,7 @@ type Profile struct {
 	on      bool
 	seconds float64 // of all measured steps
 	ops     []torch.OpStats
+	sums    *torch.Overlap
 }
 
 // Phase is a part of a step.
@@ -80,6 +81,14 @@ func (p *Profile) number(name string) int {
 	return i
 }
 
+// Sums tells how the gradients of a step were summed over several processes; the
+// last step's is reported.
+func (p *Profile) Sums(o torch.Overlap) {
+	if p != nil && p.on {
+		p.sums = &o
+	}
+}
+
 // End ends a step, the last one also the profile.
 func (p *Profile) End() {
 	if p == nil {
@@ -100,7 +109,7 @@ func (p *Profile) Report(precision torch.DType, samples int) *Report {
 	r := &Report{
 		Device: p.device.String(), Engine: "libtorch " + torch.Version(), Precision: precision.String(), Threads: torch.Threads(),
 		Cores: runtime.NumCPU(), Steps: p.Steps, Samples: samples, StepSeconds: p.seconds / steps, SamplesPerSecond: float64(samples) * steps / p.seconds,
-		Machine: measureMachine(p.device, precision),
+		Machine: measureMachine(p.device, precision), GradientSums: p.sums,
 	}
 	for _, phase := range p.phases {
 		phase.Seconds /= steps

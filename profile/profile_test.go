@@ -25,6 +25,7 @@ func TestProfile(t *testing.T) {
 			p.Phase("product")
 			torch.Randn(torch.CPU, n, n).MatMul(torch.Randn(torch.CPU, n, n)).ReLU()
 		})
+		p.Sums(torch.Overlap{Buckets: 4, Overlapped: 3, Bytes: 52e6})
 		p.End()
 	}
 	r := p.Report(torch.Float32, 8)
@@ -71,7 +72,7 @@ func TestProfile(t *testing.T) {
 	if err := r.Table(&b); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"matrix product", "activation", "wait", "3 steps of 8 images"} {
+	for _, want := range []string{"matrix product", "activation", "wait", "3 steps of 8 images", "52.0 MB in 4 buckets, 3 of them sent during"} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("the table lacks %q:\n%s", want, b.String())
 		}
@@ -79,6 +80,7 @@ func TestProfile(t *testing.T) {
 	var none *Profile // as in a run without
 	none.Begin(torch.CPU)
 	none.Phase("x")
+	none.Sums(torch.Overlap{})
 	none.End()
 }
 

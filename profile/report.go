@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 
 	"arf/internal/atomicfile"
+	"arf/torch"
 )
 
 // Report is a profile's result; times and counts are a step's.
@@ -33,6 +34,10 @@ type Report struct {
 	RooflineSeconds float64 `json:"roofline_seconds"`
 	// Utilisation is the share of the best product's FLOPs that the step reaches.
 	Utilisation float64 `json:"utilisation"`
+
+	// GradientSums is how the last step's gradients were summed over several
+	// processes; nil for a process alone.
+	GradientSums *torch.Overlap `json:"gradient_sums,omitempty"`
 
 	Phases    []Phase `json:"phases"`
 	Classes   []Class `json:"classes"`
@@ -111,6 +116,9 @@ func (r *Report) Table(w io.Writer) error {
 	fmt.Fprintf(w, "at best %.0f GFLOP/s (%d³ product in %s; %.0f in float32), %.1f GB/s (copy)\n",
 		r.Machine.GFLOPs, r.Machine.GEMMSize, r.Precision, r.Machine.GFLOPsFloat32, r.Machine.GBPerSecond)
 	fmt.Fprintf(w, "a step has %.1f GFLOP: %.0f%% of the best product; roofline %.1f ms\n\n", r.GFLOP, 100*r.Utilisation, 1e3*r.RooflineSeconds)
+	if s := r.GradientSums; s != nil {
+		fmt.Fprintf(w, "gradients: %.1f MB in %d buckets, %d of them sent during the backward pass\n\n", float64(s.Bytes)/1e6, s.Buckets, s.Overlapped)
+	}
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "phase\tms\tshare\tin operators, ms\tGFLOP\tGFLOP/s\t")
 	for _, p := range r.Phases {

@@ -67,6 +67,11 @@ func (t *Tensor) SetGrad(gradient *Tensor) {
 	check("set_grad", failed)
 }
 
+// GraphNodes counts the nodes of autograd's graph that were recorded on this
+// thread so far; inside of Scope a goroutine stays on its thread. What runs
+// without gradients leaves it as it is.
+func GraphNodes() int64 { return int64(C.arf_graph_nodes(api())) }
+
 // NoGrad runs fn without recording for Backward.
 func NoGrad(fn func()) {
 	a := api()

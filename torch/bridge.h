@@ -6,7 +6,7 @@
 #include "arf_torch.h"
 
 // Go's build cache sees a change of this file, not one of the shim's header.
-_Static_assert(ARF_TORCH_ABI == 4, "raise the number here with ARF_TORCH_ABI");
+_Static_assert(ARF_TORCH_ABI == 5, "raise the number here with ARF_TORCH_ABI");
 
 // arf_open loads the shared library; NULL and a message in *error on failure.
 const arf_torch_api *arf_open(const char *path, char **error);
@@ -55,6 +55,7 @@ static inline int arf_adamw(const arf_torch_api *a, const int64_t *tensors, int6
 static inline int arf_profile(const arf_torch_api *a, int on) { return a->profile(on); }
 static inline void arf_profile_phase(const arf_torch_api *a, int64_t number) { a->profile_phase(number); }
 static inline const char *arf_profile_result(const arf_torch_api *a) { return a->profile_result(); }
+static inline int64_t arf_graph_nodes(const arf_torch_api *a) { return a->graph_nodes(); }
 
 static inline int arf_store_open(const arf_dist_api *d, const char *host, int64_t port, int serve, const char *prefix,
                                  int64_t timeout_ms, int64_t *store) {
@@ -87,7 +88,9 @@ static inline int arf_reducer_open(const arf_dist_api *d, int64_t group, const i
   return d->reducer_open(group, params, count, bucket_bytes, reducer);
 }
 static inline int arf_reducer_begin(const arf_dist_api *d, int64_t reducer) { return d->reducer_begin(reducer); }
-static inline int arf_reducer_finish(const arf_dist_api *d, int64_t reducer) { return d->reducer_finish(reducer); }
+static inline int arf_reducer_finish(const arf_dist_api *d, int64_t reducer, int64_t *overlap) {
+  return d->reducer_finish(reducer, overlap);
+}
 static inline void arf_reducer_close(const arf_dist_api *d, int64_t reducer) { d->reducer_close(reducer); }
 
 #endif

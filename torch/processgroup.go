@@ -187,12 +187,21 @@ func (r *Reducer) Begin() {
 	check("reducer", C.arf_reducer_begin(distAPI(), r.handle))
 }
 
+// Overlap tells how far the sums of a step's gradients overlapped with Backward.
+type Overlap struct {
+	Buckets    int   `json:"buckets"`    // of gradients
+	Overlapped int   `json:"overlapped"` // those sent while Backward had others to compute
+	Bytes      int64 `json:"bytes"`      // of all gradients
+}
+
 // Finish, after Backward, waits until every parameter's gradient is the sum; a
 // parameter that no process has a gradient of has none.
-func (r *Reducer) Finish() {
+func (r *Reducer) Finish() Overlap {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	check("reducer", C.arf_reducer_finish(distAPI(), r.handle))
+	var overlap [3]C.int64_t
+	check("reducer", C.arf_reducer_finish(distAPI(), r.handle, &overlap[0]))
+	return Overlap{Buckets: int(overlap[0]), Overlapped: int(overlap[1]), Bytes: int64(overlap[2])}
 }
 
 // Close ends the watch.

@@ -8,6 +8,7 @@ import (
 
 	"arf/dist"
 	"arf/nn"
+	"arf/profile"
 	"arf/torch"
 )
 
@@ -79,21 +80,25 @@ func (r *ranks) close() {
 }
 
 // backward leaves in every process the gradient of the sum of all their losses.
-func (r *ranks) backward(l Loss) {
+func (r *ranks) backward(l Loss, p *profile.Profile) {
+	p.Phase("backward")
+	defer p.Phase(profile.Other)
 	switch {
 	case r == nil && l.Backward == nil:
 		l.Total.Backward()
+		return
 	case r == nil:
 		l.Backward()
+		return
 	case l.Backward == nil:
 		r.reducer.Begin()
 		l.Total.Backward()
-		r.reducer.Finish()
 	default: // weights get their gradients bit by bit, so these travel after it
 		l.Backward()
 		r.reducer.Begin()
-		r.reducer.Finish()
 	}
+	p.Phase("gradient sums")
+	p.Sums(r.reducer.Finish())
 }
 
 // sum makes the processes' parts of the loss and its terms whole, and tells

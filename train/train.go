@@ -284,9 +284,7 @@ func oneStep(ctx context.Context, task Task, opt *torch.AdamW, params []nn.Param
 		if loss, err = task.Step(step); err != nil {
 			return
 		}
-		o.Profile.Phase("backward")
-		ranks.backward(loss)
-		o.Profile.Phase(profile.Other)
+		ranks.backward(loss, o.Profile)
 		m = Metrics{Step: step + 1, LR: o.Schedule.At(step), Loss: loss.Total.Item(), Terms: map[string]float64{}}
 		for name, term := range loss.Terms {
 			m.Terms[name] = term.Item()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"arf/torch"
 
 	"github.com/goccy/go-yaml"
 )
@@ -171,6 +174,23 @@ func TestLaunchedEmbedAndEval(t *testing.T) {
 	}
 	if compared < 10 {
 		t.Errorf("compared %d files", compared)
+	}
+}
+
+// A profile of two processes is rank 0's, with the sums of their gradients.
+func TestLaunchedProfile(t *testing.T) {
+	dir := small(t)
+	run := runAs(t, dir, "profile")
+	out := mustRun(t, dir, append([]string{"launch", "--nproc", "2", "--"}, append(smallArgs("finetune", "profile", "methods=[arf]"), "--profile=2")...)...)
+	if strings.Count(out, "] gradients: ") != 1 || !strings.Contains(out, "gradient sums") {
+		t.Errorf("it says\n%s", out)
+	}
+	var report struct {
+		Steps int
+		Sums  *torch.Overlap `json:"gradient_sums"`
+	}
+	if err := json.Unmarshal(read(t, filepath.Join(run, "profile.json")), &report); err != nil || report.Steps != 2 || report.Sums == nil || report.Sums.Buckets < 1 || report.Sums.Bytes < 1000 {
+		t.Errorf("%v: %+v, %+v", err, report, report.Sums)
 	}
 }
 

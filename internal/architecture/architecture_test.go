@@ -17,7 +17,7 @@ var floors = map[string]int{
 	"torch": 1, "faiss": 1, "milvus": 1, "remote": 1, "text": 1, "imaging": 1, "config": 1, "internal/doctor": 1, "internal/parquetfile": 1,
 	"checkpoint": 2, "dataset": 2, "dist": 2, "profile": 2,
 	"hub": 3,
-	"nn":  3, "index": 3, "internal/disttest": 3,
+	"nn":  3, "index": 3, "internal/disttest": 3, "internal/graphtest": 4,
 	"clip": 4, "corpus": 4, "train": 4,
 	"captioner": 5, "internal/cliptest": 5,
 	"anchor": 6, "eval": 6, "pretrain": 6,

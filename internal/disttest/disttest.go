@@ -100,6 +100,12 @@ type Ranks []*Rank
 // Start starts a worker on n processes. They are killed when the test ends.
 func Start(t testing.TB, n int, worker string, args ...string) Ranks {
 	t.Helper()
+	return StartEnv(t, n, nil, worker, args...)
+}
+
+// StartEnv is Start with further environment variables, which count before its own.
+func StartEnv(t testing.TB, n int, env []string, worker string, args ...string) Ranks {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -114,6 +120,7 @@ func Start(t testing.TB, n int, worker string, args ...string) Ranks {
 		cmd.Env = append(os.Environ(), workerVariable+"="+worker, argsVariable+"="+strings.Join(args, "\n"),
 			"RANK="+strconv.Itoa(i), "WORLD_SIZE="+strconv.Itoa(n), "LOCAL_RANK="+strconv.Itoa(i), "LOCAL_WORLD_SIZE="+strconv.Itoa(n),
 			"MASTER_ADDR=127.0.0.1", "MASTER_PORT="+strconv.Itoa(port))
+		cmd.Env = append(cmd.Env, env...) // of two values the last counts
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}

@@ -60,6 +60,7 @@ extern "C" __attribute__((visibility("default"))) const arf_torch_api *arf_torch
       arf::profile,
       arf::profile_phase,
       arf::profile_result,
+      arf::graph_nodes,
 #ifdef ARF_WITH_C10D
       &arf::dist_table,
 #else

@@ -18,7 +18,7 @@ extern "C" {
 #endif
 
 /* Raised whenever the table or the encoding below changes. */
-#define ARF_TORCH_ABI 4
+#define ARF_TORCH_ABI 5
 
 /* Tags of the word stream that carries arguments and results: a tag word is
  * followed by its payload words. Strings are a byte count and the bytes, padded
@@ -60,10 +60,12 @@ typedef struct arf_dist_api {
   int (*all_gather)(int64_t group, int64_t tensor, int64_t *gathered); /* [n, …] → [size·n, …], with gradient */
   int (*broadcast)(int64_t group, int64_t tensor, int64_t root); /* in place */
 
-  /* Sums the gradients of params, in buckets; begin before backward, finish after. */
+  /* Sums the gradients of params, in buckets; begin before backward, finish after.
+   * overlap: the buckets, those of them sent while backward had gradients to
+   * compute yet, and the bytes of all. */
   int (*reducer_open)(int64_t group, const int64_t *params, int64_t count, int64_t bucket_bytes, int64_t *reducer);
   int (*reducer_begin)(int64_t reducer);
-  int (*reducer_finish)(int64_t reducer);
+  int (*reducer_finish)(int64_t reducer, int64_t overlap[3]);
   void (*reducer_close)(int64_t reducer);
 } arf_dist_api;
 
@@ -119,6 +121,8 @@ typedef struct arf_torch_api {
   /* The sums: a line for each phase and operator, of tab-separated phase, name,
    * calls, own nanoseconds, FLOPs, bytes read and written. Valid until the next call. */
   const char *(*profile_result)(void);
+  /* How many nodes of autograd's graph the calling thread has recorded so far. */
+  int64_t (*graph_nodes)(void);
   const arf_dist_api *dist; /* NULL where the engine was built without c10d */
 } arf_torch_api;
 

@@ -1,4 +1,5 @@
 // Gradients, and the thread's gradient and autocast modes.
+#include <ATen/SequenceNumber.h>
 #include <ATen/autocast_mode.h>
 #include <torch/version.h>
 
@@ -24,6 +25,9 @@ int grad(int64_t t, int64_t *out) {
 int set_grad(int64_t t, int64_t gradient) {
   return guard([&] { tensor(t).mutable_grad() = gradient ? tensor(gradient) : at::Tensor(); });
 }
+
+// Each node takes the thread's next number.
+int64_t graph_nodes() { return static_cast<int64_t>(at::sequence_number::peek()); }
 
 int grad_mode(int enabled, int *previous) {
   return guard([&] {

@@ -72,7 +72,7 @@ extern const arf_dist_api dist_table;
 
 int reducer_open(int64_t group, const int64_t *params, int64_t count, int64_t bucket_bytes, int64_t *reducer);
 int reducer_begin(int64_t reducer);
-int reducer_finish(int64_t reducer);
+int reducer_finish(int64_t reducer, int64_t overlap[3]);
 void reducer_close(int64_t reducer);
 
 }  // namespace arf

@@ -46,13 +46,16 @@ class Reducer {
     std::fill(is_ready_.begin(), is_ready_.end(), false);
     seen_.clear();
     next_ = 0;
+    overlapped_ = 0;
     armed_ = true;
   }
 
   // After it: sends what waits for gradients that don't come, and waits for all.
   // A gradient that no process has stays undefined.
-  void finish() {
+  void finish(int64_t overlap[3]) {
     armed_ = false;
+    overlap[0] = buckets_.size(), overlap[1] = overlapped_, overlap[2] = 0;
+    for (auto &p : params_) overlap[2] += p.nbytes();
     at::NoGradGuard no_grad;
     while (next_ < buckets_.size()) send(buckets_[next_++]);
     for (auto &b : buckets_) {
@@ -109,7 +112,10 @@ class Reducer {
     seen_.push_back(i);
     buckets_[bucket_of_[i]].missing--;
     at::NoGradGuard no_grad;
-    while (next_ < buckets_.size() && buckets_[next_].missing == 0) send(buckets_[next_++]);
+    while (next_ < buckets_.size() && buckets_[next_].missing == 0) {
+      send(buckets_[next_++]);
+      overlapped_ += seen_.size() < params_.size();
+    }
   }
 
   void send(Bucket &b) {
@@ -158,6 +164,7 @@ class Reducer {
   std::vector<bool> is_ready_;     // by parameter
   std::vector<size_t> seen_;       // parameters in the order of their gradients
   size_t next_ = 0;                // bucket to send
+  int64_t overlapped_ = 0;         // buckets sent before the last gradient was there
   bool armed_ = false, settled_ = false;
 };
 
@@ -178,8 +185,8 @@ int reducer_begin(int64_t r) {
   return guard([&] { reducer(r).begin(); });
 }
 
-int reducer_finish(int64_t r) {
-  return guard_group([&] { reducer(r).finish(); });
+int reducer_finish(int64_t r, int64_t overlap[3]) {
+  return guard_group([&] { reducer(r).finish(overlap); });
 }
 
 void reducer_close(int64_t r) { delete &reducer(r); }

@@ -67,5 +67,6 @@ int adamw(const int64_t *tensors, int64_t count, const double *rates);
 int profile(int on);
 void profile_phase(int64_t number);
 const char *profile_result();
+int64_t graph_nodes();
 
 }  // namespace arf
