@@ -27,7 +27,7 @@ type CaptionRecord struct {
 	Seed      int64           `json:"seed"`
 	Empty     int             `json:"empty,omitempty"`    // captions left out as empty
 	Refusals  []string        `json:"refusals,omitempty"` // why an endpoint gave no captions, in its words
-	Usage     captioner.Usage `json:"usage,omitzero"`     // of an endpoint
+	Usage     captioner.Usage `json:"usage,omitzero"`     // of an endpoint, when it was asked
 }
 
 // ScoredCaption is one caption of an image.
