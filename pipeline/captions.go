@@ -38,6 +38,12 @@ func (r *run) captionsHash() (string, error) {
 	return hash("captions", r.modelHash, r.data.hashes["finetune"], tool, c, r.precision.String()), nil
 }
 
+// CaptionGates counts what a config's gates drop of its run's captions.
+func CaptionGates(cfg *config.Config) (anchor.Gates, error) {
+	r := &run{cfg: cfg, dir: Dir(cfg)}
+	return anchor.CountGates(r.captionsPath(), r.captionFilter())
+}
+
 // captionFilter is which captions are used.
 func (r *run) captionFilter() anchor.CaptionFilter {
 	c := r.cfg.Anchors.Captions
