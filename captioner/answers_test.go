@@ -81,9 +81,9 @@ func TestAnswersComeBack(t *testing.T) {
 }
 
 func FuzzAnswers(f *testing.F) {
-	q := question{Model: "see"}
+	var q question
 	f.Add([]byte(`{"image":"00","sample":0,"text":"a"}` + "\n"))
-	f.Add([]byte("{}\n{"))
+	f.Add([]byte("{}\n" + `{"image":"` + strings.Repeat("0a", 32) + `","sample":1,"text":"a disc","usage":{"requests":2}}` + "\n{"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		path := filepath.Join(t.TempDir(), "answers.jsonl")
 		if err := os.WriteFile(path, data, 0o644); err != nil {
