@@ -2,6 +2,7 @@ package anchor
 
 import (
 	"math"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -82,6 +83,40 @@ func TestCaptionsWithoutBoilerplate(t *testing.T) {
 	o.DropBoilerplate = false
 	if s, err = Caption(t.Context(), path, data, c, model, o); err != nil || c.images != before+3 || s.Boilerplate != 0 {
 		t.Errorf("%d images, %+v, %v", c.images-before, s, err)
+	}
+}
+
+// The gates are counted as training has them: each caption by the first gate
+// that it meets.
+func TestGatesAreCounted(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "captions.jsonl")
+	lines := `{"key":"a","row":0,"captions":[{"text":"a cat","clip_score":0.3},{"text":"a cat","clip_score":0.3},{"text":"a photo of a cat","clip_score":0.2},{"text":"mist","clip_score":0.1},{"text":"mist","clip_score":0.1}]}
+{"key":"b","row":1,"captions":[{"text":"a cat","clip_score":0.25},{"text":"fog","clip_score":-0.1}]}
+{"key":"c","row":2,"captions":[{"text":"rain","clip_score":0.1}]}
+{"key":"d","row":3,"captions":[]}
+`
+	if err := os.WriteFile(path, []byte(lines), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []Gates{
+		{Filter: CaptionFilter{MinScore: -1}, Duplicate: 2, Kept: 8},
+		{Filter: CaptionFilter{MinScore: 0.2}, LowScore: 4, Duplicate: 1, Kept: 4, Emptied: 1},
+		{Filter: CaptionFilter{MinScore: 0.2, DropDuplicates: true}, LowScore: 4, Duplicate: 1, Kept: 3, Emptied: 1},
+		{Filter: CaptionFilter{MinScore: -1, DropDuplicates: true}, Duplicate: 2, Kept: 6},
+	} {
+		want.Captions, want.Boilerplate = 8, 1
+		got, err := CountGates(path, want.Filter)
+		if err != nil || got != want {
+			t.Errorf("%+v, %v; want %+v", got, err, want)
+		}
+		texts, err := CaptionTexts(path, want.Filter)
+		used := 0
+		for _, own := range texts {
+			used += len(own)
+		}
+		if err != nil || used != want.Kept || len(texts) != 3-want.Emptied {
+			t.Errorf("%+v: training has %v, %v", want.Filter, texts, err)
+		}
 	}
 }
 

@@ -73,7 +73,6 @@ type captionWriter struct {
 	o         CaptionOptions
 	file      *os.File
 	fit       fit
-	summary   CaptionSummary // of the work so far: what it's made from, and what was spent
 }
 
 func (w *captionWriter) run(ctx context.Context) (*CaptionSummary, error) {
@@ -99,7 +98,7 @@ func (w *captionWriter) run(ctx context.Context) (*CaptionSummary, error) {
 	}
 	start := time.Now()
 	if err := w.captionFrom(ctx, plan.Next); err != nil {
-		return nil, errors.Join(err, w.account())
+		return nil, err
 	}
 	seconds := time.Since(start).Seconds()
 	return dist.Agree(w.o.Group, func() (*CaptionSummary, error) { return w.finish(hash, plan.Next, seconds) })
@@ -128,8 +127,8 @@ func (w *captionWriter) finish(hash string, next int, seconds float64) (_ *Capti
 	}
 	s.Hash, s.Complete, s.Broken = hash, true, w.data.Len()-s.Images
 	s.Captioner, s.Prompt, s.Seed = w.o.Name, w.o.Generate.Prompt, w.o.Generate.Seed
-	if m, ok := w.captioner.(captioner.Metered); ok && next < w.data.Len() {
-		s.Usage = m.Spent() // with what was asked for in vain
+	if m, ok := w.captioner.(captioner.Metered); ok && m.Spent().Requests > s.Usage.Requests {
+		s.Usage = m.Spent() // with what was asked for in vain, or isn't in the data any more
 	}
 	if n := w.data.Len() - next; n > 0 {
 		s.ImagesPerSecond = float64(n) / seconds
@@ -180,18 +179,11 @@ func (w *captionWriter) prepare(hash string) (*CaptionSummary, error) {
 	case err == nil && !found:
 		return nil, fmt.Errorf("the file is there without %s, so it was made elsewhere; use it as it is, or remove it", filepath.Base(beside(w.path)))
 	case err == nil && old.Hash != hash:
-		if err := w.setAside(old); err != nil {
+		if err := os.Remove(w.path); err != nil {
 			return nil, err
 		}
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return nil, err
-	}
-	if _, err := os.Stat(w.path); errors.Is(err, fs.ErrNotExist) {
-		if again, err := w.takeBack(hash); err != nil {
-			return nil, err
-		} else if again != nil {
-			old = *again
-		}
 	}
 	if old.Hash == hash && old.Complete {
 		if whole, err := Captioned(w.path); err == nil && whole != nil {
@@ -199,25 +191,11 @@ func (w *captionWriter) prepare(hash string) (*CaptionSummary, error) {
 		}
 	}
 	// First the summary: a file without one isn't ours.
-	w.summary = CaptionSummary{Hash: hash, Captioner: w.o.Name, Seed: w.o.Generate.Seed}
-	if old.Hash == hash {
-		w.summary.Usage = old.Usage
-	}
-	if err := writeSummary(beside(w.path), w.summary); err != nil {
+	if err := writeSummary(beside(w.path), CaptionSummary{Hash: hash, Captioner: w.o.Name, Seed: w.o.Generate.Seed}); err != nil {
 		return nil, err
 	}
 	w.file, err = os.OpenFile(w.path, os.O_RDWR|os.O_CREATE, 0o644)
 	return nil, err
-}
-
-// account writes down what was spent, where the work stops half-way.
-func (w *captionWriter) account() error {
-	m, ok := w.captioner.(captioner.Metered)
-	if !ok || m.Spent().Requests <= w.summary.Usage.Requests {
-		return nil
-	}
-	w.summary.Usage = m.Spent()
-	return writeSummary(beside(w.path), w.summary)
 }
 
 // resume keeps whole batches, so that the rest is batched as it would have been,
@@ -225,9 +203,7 @@ func (w *captionWriter) account() error {
 func (w *captionWriter) resume() (next int, err error) {
 	last := -1             // row of the last record
 	var size, before int64 // where the last record ends, and the last of earlier batches
-	var spent captioner.Usage
 	err = parseCaptions(w.file, func(r CaptionRecord, end int64) error {
-		spent = spent.Add(r.Usage)
 		s, err := dataset.Describe(w.data, min(r.Row, w.data.Len()-1))
 		if err == nil && (r.Row >= w.data.Len() || s.Key != r.Key) {
 			return fmt.Errorf("it has captions of %q, which isn't image %d of the data", r.Key, r.Row)
@@ -240,9 +216,6 @@ func (w *captionWriter) resume() (next int, err error) {
 	})
 	if err != nil {
 		return 0, fmt.Errorf("%w; remove the file to begin anew", err)
-	}
-	if spent.Requests > w.summary.Usage.Requests { // it was killed
-		w.summary.Usage = spent
 	}
 	if next = last + 1; next < w.data.Len() && next%w.o.BatchSize != 0 {
 		next -= next % w.o.BatchSize
@@ -274,13 +247,12 @@ func (w *captionWriter) captionFrom(ctx context.Context, next int) error {
 	for i := range rows {
 		rows[i] += next
 	}
-	if metered && len(rows) > 0 {
-		o := w.generate()
-		estimate, err := m.Plan(w.summary.Usage, len(rows)*max(o.N, 1), o)
+	if metered && g.Leads() {
+		estimate, err := m.Plan(ctx, len(rows), func(i int) ([]byte, error) { return w.encoded(rows[i]) }, w.generate())
 		if err != nil {
 			return err
 		}
-		if w.o.Planned != nil {
+		if w.o.Planned != nil && len(rows) > 0 {
 			w.o.Planned(estimate)
 		}
 	}
@@ -411,10 +383,7 @@ func (w *captionWriter) caption(ctx context.Context, b batch, rows []int) ([]Cap
 	o := w.generate()
 	captions, err := w.captioner.Caption(ctx, captioner.Images{
 		Keys: keys, Pixels: b.captioner.Pixels,
-		File: func(i int) ([]byte, error) {
-			s, err := w.data.Sample(rows[b.captioner.Index[i]])
-			return s.Image, err
-		},
+		File: func(i int) ([]byte, error) { return w.encoded(rows[b.captioner.Index[i]]) },
 	}, o)
 	if err != nil {
 		return nil, err
@@ -430,6 +399,12 @@ func (w *captionWriter) caption(ctx context.Context, b batch, rows []int) ([]Cap
 		}
 	}
 	return records, w.score(ctx, b.clip, records)
+}
+
+// encoded is an image as it's stored.
+func (w *captionWriter) encoded(row int) ([]byte, error) {
+	s, err := w.data.Sample(row)
+	return s.Image, err
 }
 
 // generate is the options that the captioner gets.

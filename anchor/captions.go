@@ -27,7 +27,7 @@ type CaptionRecord struct {
 	Seed      int64           `json:"seed"`
 	Empty     int             `json:"empty,omitempty"`    // captions left out as empty
 	Refusals  []string        `json:"refusals,omitempty"` // why an endpoint gave no captions, in its words
-	Usage     captioner.Usage `json:"usage,omitzero"`     // of an endpoint
+	Usage     captioner.Usage `json:"usage,omitzero"`     // of an endpoint, when it was asked
 }
 
 // ScoredCaption is one caption of an image.
@@ -113,19 +113,74 @@ type CaptionFilter struct {
 	DropDuplicates bool    // of equal captions of an image keep one, so that each is drawn as often
 }
 
+// Gates counts what a CaptionFilter does to captions.
+type Gates struct {
+	Filter    CaptionFilter
+	Captions  int // all
+	LowScore  int // dropped for their CLIP score
+	Duplicate int // equal to another of their image that is kept; dropped if the filter says so
+	Kept      int
+	Emptied   int // images that had captions, of which none is kept
+	// Boilerplate counts those, of all, that begin with boilerplate as they are,
+	// which CaptionOptions.DropBoilerplate would take off.
+	Boilerplate int
+}
+
 // CaptionTexts reads the captions of each key that f keeps. An image without
 // such captions has no entry.
 func CaptionTexts(path string, f CaptionFilter) (map[string][]string, error) {
-	texts := map[string][]string{}
+	texts, _, err := filterCaptions(path, f)
+	return texts, err
+}
+
+// CountGates counts what CaptionTexts keeps and drops.
+func CountGates(path string, f CaptionFilter) (Gates, error) {
+	_, g, err := filterCaptions(path, f)
+	return g, err
+}
+
+func filterCaptions(path string, f CaptionFilter) (map[string][]string, Gates, error) {
+	texts, g := map[string][]string{}, Gates{Filter: f}
 	err := readCaptions(path, func(r CaptionRecord) {
+		kept := 0
 		for _, c := range r.Captions {
-			if c.CLIPScore >= f.MinScore && !(f.DropDuplicates && slices.Contains(texts[r.Key], c.Text)) {
-				texts[r.Key] = append(texts[r.Key], c.Text)
+			g.Captions++
+			if dropBoilerplate(c.Text) != c.Text {
+				g.Boilerplate++
 			}
+			if !(c.CLIPScore >= f.MinScore) {
+				g.LowScore++
+				continue
+			}
+			if slices.Contains(texts[r.Key], c.Text) {
+				g.Duplicate++
+				if f.DropDuplicates {
+					continue
+				}
+			}
+			texts[r.Key] = append(texts[r.Key], c.Text)
+			kept++
+		}
+		if g.Kept += kept; kept == 0 && len(r.Captions) > 0 {
+			g.Emptied++
 		}
 	})
 	if err != nil {
-		return nil, err
+		return nil, g, err
 	}
-	return texts, nil
+	return texts, g, nil
+}
+
+// Report writes the counts for people, below those of CaptionSummary.
+func (g Gates) Report(w io.Writer) error {
+	duplicates, boilerplate := "would drop", ""
+	if g.Filter.DropDuplicates {
+		duplicates = "drops"
+	}
+	if g.Boilerplate > 0 {
+		boilerplate = fmt.Sprintf("; drop_boilerplate would shorten %d", g.Boilerplate)
+	}
+	_, err := fmt.Fprintf(w, "%-20smin_clip_score %g drops %d, drop_duplicates %s %d%s\n%-20s%d of %d captions; %d images lose all of theirs\n",
+		"gates", g.Filter.MinScore, g.LowScore, duplicates, g.Duplicate, boilerplate, "used in training", g.Kept, g.Captions, g.Emptied)
+	return err
 }

@@ -41,7 +41,7 @@ type CaptionSummary struct {
 	Perplexity float64 `json:"perplexity_words"` // e to the mean −log_prob a word
 
 	Histogram Histogram       `json:"clip_score_histogram"`
-	Usage     captioner.Usage `json:"usage,omitzero"` // of an endpoint, over all runs; not what a killed one had under way
+	Usage     captioner.Usage `json:"usage,omitzero"` // of an endpoint, over all runs that asked the same; not what a killed one had under way
 	// ImagesPerSecond of the last run, reading and scoring included.
 	ImagesPerSecond float64 `json:"images_per_second,omitempty"`
 }

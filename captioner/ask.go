@@ -3,14 +3,17 @@ package captioner
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -28,6 +31,57 @@ const (
 
 // longPause is one that people should know of.
 const longPause = 10 * time.Second
+
+// asked is an image whose captions are being had, several at a time.
+type asked struct {
+	endpoint *Endpoint
+	kept     *answers
+	file     *os.File // of answers
+	key      string
+	read     func() ([]byte, error) // also sets sum
+	picture  func() ([]byte, error)
+	sum      [sha256.Size]byte
+	captions []Caption
+	fresh    []bool // captions that weren't there
+	done     atomic.Int64
+}
+
+// caption has one caption, and judges all when it's the last.
+func (a *asked) caption(ctx context.Context, s int, o GenerateOptions) error {
+	if _, err := a.read(); err != nil {
+		return err
+	}
+	want := wanted{image: a.sum, sample: s}
+	if known, ok := a.kept.find(want); ok {
+		a.captions[s] = known
+	} else {
+		jpeg, err := a.picture()
+		if err != nil {
+			return err
+		}
+		a.fresh[s] = true
+		a.captions[s], err = a.endpoint.ask(ctx, jpeg, noise(o.Seed, a.key, s).Int64N(1<<31), o)
+		if failed := a.kept.add(a.file, want, a.captions[s]); failed != nil && err == nil {
+			err = fmt.Errorf("keep the answer: %w", failed)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if a.done.Add(1) < int64(len(a.captions)) {
+		return nil
+	}
+	var fresh []Caption
+	for s, c := range a.captions {
+		if a.fresh[s] {
+			fresh = append(fresh, c)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	return a.endpoint.judge(fresh)
+}
 
 // ask gets one caption, in as many tries as are allowed.
 func (e *Endpoint) ask(ctx context.Context, picture []byte, seed int64, o GenerateOptions) (Caption, error) {
@@ -73,7 +127,7 @@ func (e *Endpoint) ask(ctx context.Context, picture []byte, seed int64, o Genera
 	return caption, err
 }
 
-// judge takes an image's captions when all are there. Its error ends the work.
+// judge takes an image's new captions when all are there. Its error ends the work.
 func (e *Endpoint) judge(captions []Caption) error {
 	for _, c := range captions {
 		if c.Text != "" {

@@ -1,7 +1,9 @@
 package captioner
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"math"
@@ -40,9 +42,13 @@ type EndpointOptions struct {
 	LogProbs bool
 	Prices   Prices
 	// MaxRequests and MaxCost end the work with ErrCap before they're passed,
-	// tries and earlier runs counted; 0 is no cap.
+	// tries and earlier runs with the same question counted; 0 is no cap.
 	MaxRequests int
 	MaxCost     float64
+	// Answers is a folder with a file of the answers to each question, which is
+	// all that decides what is asked of an image; what is there isn't asked for
+	// again. "" keeps none, and counts no earlier runs.
+	Answers string
 }
 
 // Prices of a million tokens, in any currency; 0 where it isn't known.
@@ -68,10 +74,11 @@ func (u Usage) Add(v Usage) Usage {
 // Metered is a Captioner whose use is counted and may be capped.
 type Metered interface {
 	Captioner
-	// Plan is told what was used before and how many captions are to come. It's
-	// an error if they can't be had below the cap.
-	Plan(spent Usage, captions int, o GenerateOptions) (Estimate, error)
-	// Spent is what was used since, with what was used before.
+	// Plan tells what o.N captions of each image, file(i), will cost, those that
+	// are there already left out. It's an error if they can't be had below the
+	// cap. It's to be called before captions are made.
+	Plan(ctx context.Context, images int, file func(i int) ([]byte, error), o GenerateOptions) (Estimate, error)
+	// Spent is what was used, in earlier runs too.
 	Spent() Usage
 }
 
@@ -81,6 +88,7 @@ type Estimate struct {
 	Cost float64 // 0 without prices
 	// Measured tells that tokens are those of earlier requests, not a guess.
 	Measured bool
+	Reused   int // captions that were had before, and cost nothing
 }
 
 // Caps and refusals that end the work; it goes on from there when they're mended.
@@ -102,6 +110,9 @@ type Endpoint struct {
 	answered atomic.Bool   // any image
 	refused  atomic.Int64  // images in a row
 	warned   *rate.Limiter // each worker has the same to say
+
+	mu      sync.Mutex
+	answers *answers // to the last question
 }
 
 // DefaultInstruction is asked where GenerateOptions has no prompt.
@@ -166,10 +177,23 @@ func (e *Endpoint) Name() string { return e.o.Model + " at " + e.o.URL }
 func (e *Endpoint) Preprocess() imaging.Preprocess { return imaging.Preprocess{} }
 
 // Plan is Metered's. Tokens are guessed until earlier requests tell.
-func (e *Endpoint) Plan(spent Usage, captions int, o GenerateOptions) (Estimate, error) {
-	e.meter.begin(spent)
-	one := e.guess(o)
-	estimate := Estimate{Usage: Usage{Requests: captions, InputTokens: captions * one.InputTokens, OutputTokens: captions * one.OutputTokens}}
+func (e *Endpoint) Plan(ctx context.Context, images int, file func(i int) ([]byte, error), o GenerateOptions) (Estimate, error) {
+	kept, err := e.kept(o)
+	if err != nil {
+		return Estimate{}, err
+	}
+	all := images * max(o.N, 1)
+	captions, err := kept.missing(ctx, images, file, max(o.N, 1))
+	if err != nil {
+		return Estimate{}, err
+	}
+	return e.estimate(captions, all-captions, o)
+}
+
+// estimate is that of captions to come.
+func (e *Endpoint) estimate(captions, reused int, o GenerateOptions) (Estimate, error) {
+	spent, one := e.Spent(), e.guess(o)
+	estimate := Estimate{Usage: Usage{Requests: captions, InputTokens: captions * one.InputTokens, OutputTokens: captions * one.OutputTokens}, Reused: reused}
 	if n := spent.Requests; n > 0 && spent.InputTokens > 0 {
 		share := float64(captions) / float64(n)
 		estimate.Measured = true
@@ -179,6 +203,7 @@ func (e *Endpoint) Plan(spent Usage, captions int, o GenerateOptions) (Estimate,
 	estimate.Cost = e.o.Prices.cost(estimate.Usage)
 	all := spent.Add(estimate.Usage)
 	switch {
+	case captions == 0:
 	case e.o.MaxRequests > 0 && all.Requests > e.o.MaxRequests:
 		return estimate, fmt.Errorf("%w before it's begun: %d requests are needed and %d were made, max_requests is %d; raise it, or caption fewer images", ErrCap, captions, spent.Requests, e.o.MaxRequests)
 	case e.o.MaxCost > 0 && e.o.Prices.cost(all) > e.o.MaxCost:
@@ -208,10 +233,11 @@ func instruction(o GenerateOptions) string {
 	return DefaultInstruction
 }
 
-// Caption asks for o.N captions of each image, o.Prompt being the instruction.
-// An image that the server refuses has empty captions with a Refusal; any other
-// failure ends it.
-func (e *Endpoint) Caption(ctx context.Context, images Images, o GenerateOptions) ([][]Caption, error) {
+// Caption gives o.N captions of each image, o.Prompt being the instruction; it
+// asks for those that it hasn't in Answers, which are there before it returns,
+// also with an error. An image that the server refuses has empty captions with a
+// Refusal; any other failure ends it.
+func (e *Endpoint) Caption(ctx context.Context, images Images, o GenerateOptions) (_ [][]Caption, err error) {
 	if err := o.check(); err != nil {
 		return nil, fmt.Errorf("caption: %w", err)
 	}
@@ -222,32 +248,45 @@ func (e *Endpoint) Caption(ctx context.Context, images Images, o GenerateOptions
 		return nil, errors.New("caption: an endpoint needs the images' files")
 	}
 	o.N = max(o.N, 1)
+	kept, err := e.kept(o)
+	if err != nil {
+		return nil, fmt.Errorf("caption: %w", err)
+	}
+	file, err := kept.open()
+	if err != nil {
+		return nil, fmt.Errorf("caption: keep answers: %w", err)
+	}
+	if file != nil {
+		defer func() {
+			if failed := cmp.Or(file.Sync(), file.Close()); failed != nil && err == nil {
+				err = fmt.Errorf("caption: keep answers: %w", failed)
+			}
+		}()
+	}
 	out := make([][]Caption, len(images.Keys))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(e.o.Concurrency)
 	for i, key := range images.Keys {
 		out[i] = make([]Caption, o.N)
-		var done atomic.Int64
-		picture := sync.OnceValues(func() ([]byte, error) { // for all of its captions
-			file, err := images.File(i)
+		image := &asked{endpoint: e, kept: kept, file: file, key: key, captions: out[i], fresh: make([]bool, o.N)}
+		image.read = sync.OnceValues(func() ([]byte, error) {
+			data, err := images.File(i)
+			image.sum = sha256.Sum256(data)
+			return data, err
+		})
+		image.picture = sync.OnceValues(func() ([]byte, error) {
+			data, err := image.read()
 			if err != nil {
 				return nil, err
 			}
-			return shrink(file, e.o.ImageSize)
+			return shrink(data, e.o.ImageSize)
 		})
 		for s := range o.N {
 			group.Go(func() error {
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
-				jpeg, err := picture()
-				if err == nil {
-					out[i][s], err = e.ask(ctx, jpeg, noise(o.Seed, key, s).Int64N(1<<31), o)
-				}
-				if err == nil && done.Add(1) == int64(o.N) {
-					err = e.judge(out[i])
-				}
-				if err != nil {
+				if err := image.caption(ctx, s, o); err != nil {
 					return fmt.Errorf("%s: %w", key, err)
 				}
 				return nil

@@ -407,20 +407,23 @@ func TestEndpointStaysBelowTheCap(t *testing.T) {
 	v := newVLM(t)
 	o := GenerateOptions{N: 2, Temperature: 1, MaxLength: 10}
 	e := v.endpoint(t, EndpointOptions{MaxRequests: 20, Prices: Prices{Input: 1000, Output: 2000}})
-	plan, err := e.Plan(Usage{}, 16, o)
+	plan, err := e.Plan(t.Context(), 8, files(8).File, o)
 	if err != nil || plan.Requests != 16 || plan.Measured || plan.InputTokens < 16*19*19 || plan.OutputTokens != 160 || math.Abs(plan.Cost-(float64(plan.InputTokens)/1000+0.32)) > 1e-9 {
 		t.Errorf("%+v, %v", plan, err)
 	}
 	// What earlier requests used says more than the guess.
-	plan, err = e.Plan(Usage{4, 400, 20}, 16, o)
-	if err != nil || plan != (Estimate{Usage{16, 1600, 80}, 1.6 + 0.16, true}) {
+	e.meter.begin(Usage{4, 400, 20})
+	plan, err = e.Plan(t.Context(), 8, files(8).File, o)
+	if err != nil || plan != (Estimate{Usage{16, 1600, 80}, 1.6 + 0.16, true, 0}) {
 		t.Errorf("%+v, %v", plan, err)
 	}
-	if _, err = e.Plan(Usage{5, 400, 20}, 16, o); !errors.Is(err, ErrCap) || !strings.Contains(err.Error(), "max_requests is 20") {
+	e.meter.begin(Usage{5, 400, 20})
+	if _, err = e.Plan(t.Context(), 8, files(8).File, o); !errors.Is(err, ErrCap) || !strings.Contains(err.Error(), "max_requests is 20") {
 		t.Errorf("%v", err)
 	}
 	// Tries count, so that the cap can be met on the way.
-	if _, err = e.Plan(Usage{}, 16, o); err != nil {
+	e.meter.begin(Usage{})
+	if _, err = e.Plan(t.Context(), 8, files(8).File, o); err != nil {
 		t.Fatal(err)
 	}
 	v.fault = func(n int, w http.ResponseWriter, r *http.Request) bool {

@@ -44,6 +44,12 @@ func (r *run) captionsInputs() (inputs, error) {
 	}, nil
 }
 
+// CaptionGates counts what a config's gates drop of its run's captions.
+func CaptionGates(cfg *config.Config) (anchor.Gates, error) {
+	r := &run{cfg: cfg, dir: Dir(cfg)}
+	return anchor.CountGates(r.captionsPath(), r.captionFilter())
+}
+
 // captionFilter is which captions are used.
 func (r *run) captionFilter() anchor.CaptionFilter {
 	c := r.cfg.Anchors.Captions
@@ -160,6 +166,7 @@ func (r *run) openCaptioner(ctx context.Context, c config.Captions) (captioner.C
 			URL: e.URL, Model: e.Model, KeyEnv: e.APIKeyEnv, ImageSize: e.ImageSize, Concurrency: e.Concurrency,
 			RequestsPerMinute: e.RequestsPerMinute, Retries: e.Retries, Timeout: time.Duration(e.Timeout * float64(time.Second)), LogProbs: e.LogProbs,
 			Prices: captioner.Prices{Input: e.PriceInput, Output: e.PriceOutput}, MaxRequests: e.MaxRequests, MaxCost: e.MaxCost,
+			Answers: filepath.Dir(r.captionsPath()),
 		})
 		if err != nil {
 			return nil, "", fmt.Errorf("anchors.captions.endpoint: %w", err)
@@ -177,6 +184,12 @@ func (r *run) openCaptioner(ctx context.Context, c config.Captions) (captioner.C
 func (r *run) planned(e captioner.Estimate) {
 	if r.o.Out == nil {
 		return
+	}
+	if e.Reused > 0 {
+		fmt.Fprintf(r.o.Out, "captions: %d were had before and are used again\n", e.Reused)
+		if e.Requests == 0 {
+			return
+		}
 	}
 	how := "by a guess"
 	if e.Measured {

@@ -128,7 +128,7 @@ func TestCaptionsOfAnEndpoint(t *testing.T) {
 	if err := run("anchors.captions.prompt=What is it?"); err != nil || requests != 72 {
 		t.Errorf("another question was asked %d times: %v", requests-36, err)
 	}
-	// Both answers were paid for.
+	// Both answers were paid for; one more each is asked as that.
 	if err := run(); err != nil || requests != 72 {
 		t.Errorf("what was asked before was asked %d times more: %v", requests-72, err)
 	}
@@ -137,6 +137,9 @@ func TestCaptionsOfAnEndpoint(t *testing.T) {
 	}
 	if err := run("anchors.captions.prompt=What is it?"); err != nil || requests != 72 {
 		t.Errorf("the other question was asked %d times more: %v", requests-72, err)
+	}
+	if err := run("anchors.captions.per_image=3"); err != nil || requests != 90 || !strings.Contains(out.String(), "captions: 36 were had before and are used again\ncaptions: 18 requests to come; by earlier requests") {
+		t.Errorf("a third caption each was asked %d times: %v; it said: %s", requests-72, err, out.String())
 	}
 }
 

@@ -22,6 +22,9 @@ func TestBrokenSamples(t *testing.T) {
 	pool[3].png = pool[3].png[:100]
 	pool[5].text = strings.Repeat(pool[5].text+" ", 100)
 	writeTar(t, filepath.Join(dir, "pool/00000.tar"), pool[:12])
+	if err := os.Truncate(filepath.Join(dir, "pool/00001.tar"), 40<<10); err != nil { // in the middle of a picture
+		t.Fatal(err)
+	}
 	// 33 images, 11 a step: each one's turn comes.
 	out := mustRun(t, dir, smallArgs("run", "broken", "methods=[arf]", "train.batch_size=11")...)
 	if !regexp.MustCompile(`WARN.*finetune images.*count=1`).MatchString(out) {
@@ -29,6 +32,21 @@ func TestBrokenSamples(t *testing.T) {
 	}
 	if !strings.Contains(out, "torn.png") {
 		t.Errorf("the broken finetune image is not named:\n%s", out)
+	}
+	// Captions, features, training and the report all meet them.
+	said := map[string]int{}
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, "WARN") {
+			said[line]++
+		}
+	}
+	for line, n := range said {
+		if n > 1 {
+			t.Errorf("said %d times: %s", n, line)
+		}
+	}
+	if !strings.Contains(out, "level=WARN msg=\"left out of the source\"") {
+		t.Errorf("the damaged tar is not named:\n%s", out)
 	}
 	if !regexp.MustCompile(`WARN.*` + regexp.QuoteMeta(pool[3].key)).MatchString(out) {
 		t.Errorf("the broken image of the pool is not named:\n%s", out)

@@ -94,7 +94,7 @@ images, and retrieved image-text pairs (Anchor-based Robust Finetuning, CVPR 202
 			if s.verbose {
 				level = slog.LevelDebug
 			}
-			slog.SetDefault(slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: dropTime})))
+			slog.SetDefault(slog.New(slog.NewTextHandler(&once{os.Stderr, map[string]bool{}}, &slog.HandlerOptions{Level: level, ReplaceAttr: dropTime})))
 			return refuseRanks(cmd)
 		},
 	}

@@ -119,6 +119,13 @@ func (f *runFlags) runIn(ctx context.Context, g *dist.Group, cfg *config.Config,
 		if err := summary.Report(os.Stdout); err != nil {
 			return err
 		}
+		gates, err := pipeline.CaptionGates(cfg)
+		if err != nil {
+			return err
+		}
+		if err := gates.Report(os.Stdout); err != nil {
+			return err
+		}
 	}
 	if last == pipeline.Evaluate {
 		results, err := report.Load(dir)
