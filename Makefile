@@ -128,7 +128,7 @@ bench-go: ## run the Go benchmarks of packages
 	$(GO) test -run='^$$' -bench=. -benchmem $(PKG)
 
 VECTORS ?= 3000000
-bench-index: engine build ## exact and FAISS search of VECTORS=3000000 vectors → docs/bench-index.json; hours
+bench-index: engine build ## exact (fp32, bf16) and FAISS search of VECTORS=3000000 vectors → docs/bench-index.json; hours
 	bin/arf data icons --out data/icons
 	bin/arf embed models/icon-clip data/icons/pool --out build/bench-index
 	ARF_BENCH_OUT=$(CURDIR)/docs/bench-index.json ARF_BENCH_FEATURES=$(CURDIR)/build/bench-index ARF_BENCH_VECTORS=$(VECTORS) \
