@@ -137,7 +137,7 @@ bench-index: engine build ## exact (fp32, bf16) and FAISS search of VECTORS=3000
 golden: ## write the golden files anew with transformers, open_clip and Pillow (needs Debian's python3-torch)
 	@scripts/golden/run.sh golden
 
-parity: build ## let transformers and open_clip load what arf writes; measured errors → build/parity.json
+parity: build ## let transformers, open_clip and Python's faiss load what arf writes; measured errors → build/parity*.json
 	@scripts/golden/run.sh parity
 
 clean: ## remove what was built; data and runs stay
