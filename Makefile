@@ -131,7 +131,7 @@ bench-go: ## run the Go benchmarks of packages
 	$(GO) test -run='^$$' -bench=. -benchmem $(PKG)
 
 VECTORS ?= 3000000
-bench-index: engine build ## exact and FAISS search of VECTORS=3000000 vectors → docs/bench-index.json; hours
+bench-index: engine build ## exact (fp32, bf16) and FAISS search of VECTORS=3000000 vectors → docs/bench-index.json; hours
 	bin/arf data icons --out data/icons
 	bin/arf embed models/icon-clip data/icons/pool --out build/bench-index
 	ARF_BENCH_OUT=$(CURDIR)/docs/bench-index.json ARF_BENCH_FEATURES=$(CURDIR)/build/bench-index ARF_BENCH_VECTORS=$(VECTORS) \
@@ -140,7 +140,7 @@ bench-index: engine build ## exact and FAISS search of VECTORS=3000000 vectors �
 golden: ## write the golden files anew with transformers, open_clip and Pillow (needs Debian's python3-torch)
 	@scripts/golden/run.sh golden
 
-parity: build ## let transformers and open_clip load what arf writes; measured errors → build/parity.json
+parity: build ## let transformers, open_clip and Python's faiss load what arf writes; measured errors → build/parity*.json
 	@scripts/golden/run.sh parity
 
 clean: ## remove what was built; data and runs stay

@@ -57,7 +57,7 @@ func (p *pool) nearDuplicates(ctx context.Context, images index.Vectors, rows []
 		if err != nil {
 			return nil, err
 		}
-		near, err := (&index.Exact{Vectors: kept, Device: o.Device}).Search(ctx, features, 1)
+		near, err := o.exact(kept, nil).Search(ctx, features, 1)
 		if err != nil {
 			return nil, err
 		}

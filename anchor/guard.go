@@ -116,7 +116,7 @@ func (p *pool) guard(ctx context.Context, images index.Vectors, guards []Guard, 
 
 // near drops the pairs whose nearest guarded vector is at least alike.
 func (p *pool) near(ctx context.Context, pairs, guards index.Vectors, alike float64, reason string, g guarded, o PairOptions, stage *stages) error {
-	found, err := (&index.Exact{Vectors: guards, Device: o.Device, Progress: stage.next()}).Search(ctx, pairs, 1)
+	found, err := o.exact(guards, stage.next()).Search(ctx, pairs, 1)
 	if err != nil {
 		return err
 	}

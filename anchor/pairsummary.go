@@ -41,7 +41,8 @@ type PairSummary struct {
 	// NamesClass are the shares of pairs up to that rank of which a text names
 	// the query's class.
 	NamesClass map[string]float64 `json:"names_class"` // "@1", "@5", "@k"
-	// FAISS or Milvus tells of an approximate search; both are nil for an exact one.
+	// Exact, FAISS or Milvus tells of the search, the one that was; of random pairs none does.
+	Exact  *ExactSummary  `json:"exact,omitempty"`
 	FAISS  *FAISSSummary  `json:"faiss,omitempty"`
 	Milvus *MilvusSummary `json:"milvus,omitempty"`
 }
@@ -121,9 +122,12 @@ func (r *retrieval) summarize(pairs []Pair, lists [][]found) *PairSummary {
 		s.CLIPScore += p.CLIPScore / float64(len(pairs))
 	}
 	s.NamesClass = namesClass(pairs, r.o.K)
-	if r.approximate != nil {
+	switch {
+	case r.approximate != nil:
 		r.approximate.summary.PeakMemory = train.PeakMemory(torch.CPU)
 		r.approximate.summarize(s)
+	case !r.o.Query.Random:
+		s.Exact = &r.exact
 	}
 	return s
 }

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"time"
 
 	"arf/clip"
 	"arf/index"
@@ -65,8 +66,8 @@ type PairOptions struct {
 	// where they aren't there; nil doesn't. FAISS must be false.
 	Milvus *index.MilvusOptions `json:"milvus,omitempty"`
 
-	// Precision of the texts' features: torch.BFloat16 or torch.Float32 (the
-	// zero value too).
+	// Precision of the texts' features and of exact searches: torch.BFloat16 or
+	// torch.Float32 (the zero value too). Searches find the same in both.
 	Precision torch.DType           `json:"precision"`
 	Device    torch.Device          `json:"-"`
 	Progress  func(done, total int) `json:"-"` // may be nil
@@ -251,6 +252,7 @@ type retrieval struct {
 	excluded   map[string]int // rows of the pool that each exclusion names
 
 	approximate *approximate // nil for an exact search
+	exact       ExactSummary
 }
 
 // load reads rows and features, and drops what may not be retrieved.
@@ -305,7 +307,7 @@ func (r *retrieval) rank(ctx context.Context) error {
 	r.scale = 1
 	bias := make([]float32, n)
 	if r.o.CSLS {
-		near, err := (&index.Exact{Vectors: r.vectors, Device: r.o.Device, Progress: r.stage.next()}).Search(ctx, r.candidates, cslsNeighbors)
+		near, err := r.o.exact(r.vectors, r.stage.next()).Search(ctx, r.candidates, cslsNeighbors)
 		if err != nil {
 			return err
 		}
@@ -400,7 +402,15 @@ func (r *retrieval) nearest(ctx context.Context, k int) (*index.Neighbors, error
 	if r.approximate != nil {
 		return r.approximate.search(ctx, r.vectors, k, progress)
 	}
-	return (&index.Exact{Vectors: r.candidates, Device: r.o.Device, Progress: progress}).Search(ctx, r.vectors, k)
+	search := r.o.exact(r.candidates, progress)
+	start := time.Now()
+	n, err := search.Search(ctx, r.vectors, k)
+	r.exact.Precision = "float32"
+	if search.InBF16() {
+		r.exact.Precision = "bfloat16"
+	}
+	r.exact.SearchSeconds += time.Since(start).Seconds()
+	return n, err
 }
 
 // searchRounds bounds the search for pairs that replace near duplicates.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"arf/dataset"
 	"arf/index"
 	"arf/internal/cliptest"
+	"arf/torch"
 )
 
 // world is a small finetune set, a pool with planted troubles and a guarded set.
@@ -690,6 +692,35 @@ func TestPairsRoundTrip(t *testing.T) {
 	}
 }
 
+// A search in bfloat16 finds what one in float32 does, and says what it was.
+func TestRetrieveInBFloat16(t *testing.T) {
+	w, o := newWorld(t), open()
+	o.CLIPScoreWeight, o.DuplicateCosine, o.CSLS, o.Guard.Cosine = 0.3, 0.97, true, 0.98
+	want, s := w.retrieve(t, o)
+	if s.Exact == nil || s.Exact.Precision != "float32" {
+		t.Errorf("in float32: %+v", s.Exact)
+	}
+	o.Precision = torch.BFloat16
+	got, s := w.retrieve(t, o)
+	for i := range got {
+		// Scores are added up in another order.
+		if math.Abs(got[i].Score-want[i].Score) > 1e-6 {
+			t.Errorf("pair %d has score %v, in float32 %v", i, got[i].Score, want[i].Score)
+		}
+		got[i].Score = want[i].Score
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("pairs %v, in float32 %v", got, want)
+	}
+	precision := "float32"
+	if torch.CPU.HasBF16() {
+		precision = "bfloat16"
+	}
+	if s.Exact == nil || s.Exact.Precision != precision || !strings.Contains(s.Exact.String(), "exact search in "+precision) {
+		t.Errorf("in bfloat16: %+v", s.Exact)
+	}
+}
+
 // A search through FAISS finds what the exact one does: in a pool this small
 // the index is exact.
 func TestRetrieveWithFAISS(t *testing.T) {
@@ -715,7 +746,7 @@ func TestRetrieveWithFAISS(t *testing.T) {
 		if query.Image > 0 && query.ImageText+query.ClassText+query.CaptionText > 0 {
 			parts = 2
 		}
-		if s.FAISS == nil || s.FAISS.Recall.Recall < recallWanted || s.FAISS.Recall.K != 5 || len(s.FAISS.Indexes) != parts || s.FAISS.Indexes[0].Rows != s.Pool {
+		if s.FAISS == nil || s.Exact != nil || s.FAISS.Recall.Recall < recallWanted || s.FAISS.Recall.K != 5 || len(s.FAISS.Indexes) != parts || s.FAISS.Indexes[0].Rows != s.Pool {
 			t.Errorf("%s: summary %+v", name, s.FAISS)
 		}
 	}

@@ -42,7 +42,7 @@ func (r *retrieval) withinQuota(ctx context.Context, lists [][]found) ([][]found
 		for _, q := range queries {
 			asking.Data = append(asking.Data, r.vectors.Row(q)...)
 		}
-		best, err := (&index.Exact{Vectors: pairs, Device: r.o.Device}).Search(ctx, asking, r.o.K)
+		best, err := r.o.exact(pairs, nil).Search(ctx, asking, r.o.K)
 		if err != nil {
 			return nil, err
 		}

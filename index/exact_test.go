@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+
+	"arf/torch"
 )
 
 func random(rows, dim int, seed uint64) Dense {
@@ -169,10 +171,18 @@ func TestJoin(t *testing.T) {
 
 func BenchmarkExact(b *testing.B) {
 	rows, queries := random(65536, 256, 1), random(1024, 256, 2)
-	for b.Loop() {
-		if _, err := (&Exact{Vectors: rows}).Search(b.Context(), queries, 50); err != nil {
-			b.Fatal(err)
-		}
+	for _, precision := range []torch.DType{torch.Float32, torch.BFloat16} {
+		b.Run(precision.String(), func(b *testing.B) {
+			e := &Exact{Vectors: rows, Precision: precision}
+			if precision == torch.BFloat16 && !e.InBF16() {
+				b.Skip("this CPU has no bfloat16")
+			}
+			for b.Loop() {
+				if _, err := e.Search(b.Context(), queries, 50); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.N)*65536*1024/b.Elapsed().Seconds(), "comparisons/s")
+		})
 	}
-	b.ReportMetric(float64(b.N)*65536*1024/b.Elapsed().Seconds(), "comparisons/s")
 }

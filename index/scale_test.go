@@ -22,7 +22,7 @@ import (
 
 // scaleResult is an entry of docs/bench-index.json.
 type scaleResult struct {
-	Name         string `json:"name"` // exact or faiss
+	Name         string `json:"name"` // exact, exact-bfloat16 or faiss
 	Vectors      int    `json:"vectors"`
 	Dim          int    `json:"dim"`
 	Queries      int    `json:"queries"`
@@ -39,15 +39,21 @@ type scaleResult struct {
 	PeakOverVectors float64 `json:"peak_over_vectors"`
 
 	// Of exact.
-	GEMMGFLOPS    float64 `json:"gemm_gflops,omitempty"`    // measured, float32, the best of several sizes
+	GEMMGFLOPS    float64 `json:"gemm_gflops,omitempty"`    // measured, in the search's precision, the best of several sizes
 	TimesRoofline float64 `json:"times_roofline,omitempty"` // search over 2·vectors·queries·dim at that rate
+	// Of exact-bfloat16: rows that were scored again for each query, and the share of the
+	// comparisons that were spared float32.
+	Rescored float64 `json:"rescored_per_query,omitempty"`
+	Bounded  float64 `json:"bounded,omitempty"`
+
+	// Beside exact in float32.
+	Recall  float64 `json:"recall_at_20,omitempty"` // of all queries
+	Speedup float64 `json:"speedup,omitempty"`      // its search over this one's
 
 	// Of faiss.
 	Kind         string  `json:"kind,omitempty"`
 	Version      string  `json:"faiss_version,omitempty"`
-	Recall       float64 `json:"recall_at_20,omitempty"` // of all queries
 	Effort       int     `json:"effort,omitempty"`
-	Speedup      float64 `json:"speedup,omitempty"` // exact's search over this one's
 	TrainSeconds float64 `json:"train_seconds,omitempty"`
 	AddSeconds   float64 `json:"add_seconds,omitempty"`
 	TuneSeconds  float64 `json:"tune_seconds,omitempty"`
@@ -96,24 +102,38 @@ func TestScale(t *testing.T) {
 	}
 	t.Logf("%d vectors of %d numbers, %d threads", vectors, base.Dim, threads)
 
-	exact := base
 	debug.FreeOSMemory() // what was freed counts as resident otherwise
 	resident := statusBytes(t, "VmRSS")
-	exact.Name, exact.GEMMGFLOPS = "exact", gemm(base.Dim)
-	memory := resetPeak(t, resident)
-	start := time.Now()
-	want, err := (&Exact{Vectors: store.Images()}).Search(t.Context(), asking, k)
-	if err != nil {
-		t.Fatal(err)
+	search := func(name string, precision torch.DType) (scaleResult, *Neighbors) {
+		r := base
+		r.Name, r.GEMMGFLOPS = name, gemm(base.Dim, precision)
+		memory := resetPeak(t, resident)
+		start := time.Now()
+		found, s, err := (&Exact{Vectors: store.Images(), Precision: precision}).search(t.Context(), asking, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SearchSeconds = time.Since(start).Seconds()
+		r.measured(memory())
+		comparisons := float64(vectors) * queries
+		r.TimesRoofline = r.SearchSeconds * r.GEMMGFLOPS * 1e9 / (2 * comparisons * float64(base.Dim))
+		r.Rescored, r.Bounded = float64(s.scored)/queries, float64(s.bounded)/comparisons
+		t.Logf("%s: %.1f s, %.2f times the roofline of %.0f GFLOP/s", name, r.SearchSeconds, r.TimesRoofline, r.GEMMGFLOPS)
+		return r, found
 	}
-	exact.SearchSeconds = time.Since(start).Seconds()
-	exact.measured(memory())
-	exact.TimesRoofline = exact.SearchSeconds * exact.GEMMGFLOPS * 1e9 / (2 * float64(vectors) * queries * float64(base.Dim))
-	t.Logf("exact: %.1f s, %.2f times the roofline of %.0f GFLOP/s", exact.SearchSeconds, exact.TimesRoofline, exact.GEMMGFLOPS)
+	exact, want := search("exact", torch.Float32)
+	results := []scaleResult{exact}
+	if torch.CPU.HasBF16() {
+		half, found := search("exact-bfloat16", torch.BFloat16)
+		half.Recall, half.Speedup = recall(want, found), exact.SearchSeconds/half.SearchSeconds
+		t.Logf("exact-bfloat16: recall@%d %.6f; %.2f times as fast; %.1f rows a query scored again, %.4f of the comparisons in bfloat16",
+			k, half.Recall, half.Speedup, half.Rescored, half.Bounded)
+		results = append(results, half)
+	}
 
 	approximate := base
 	approximate.Name = "faiss"
-	memory = resetPeak(t, resident)
+	memory := resetPeak(t, resident)
 	x, info, err := store.FAISS(t.Context(), false, FAISSOptions{Progress: func(done, total int) {
 		if done*10/total > (done-8192)*10/total {
 			t.Logf("%s: %d of %d vectors added", time.Now().Format(time.TimeOnly), done, total)
@@ -124,7 +144,7 @@ func TestScale(t *testing.T) {
 	}
 	defer x.Close()
 	a := &Approximate{Vectors: store.Images(), Parts: []Part{{Index: x}}}
-	start = time.Now()
+	start := time.Now()
 	recall200, err := a.Tune(t.Context(), Dense{Columns: base.Dim, Data: asking.Data[:sample*base.Dim]}, k, recallWanted, torch.CPU)
 	if err != nil {
 		t.Fatal(err)
@@ -143,7 +163,7 @@ func TestScale(t *testing.T) {
 	approximate.Speedup = exact.SearchSeconds / approximate.SearchSeconds
 	t.Logf("faiss: %s, built in %.1f s; recall@%d %.3f; %.1f s, %.1f times as fast", info.Kind, info.TrainSeconds+info.AddSeconds, k, approximate.Recall, approximate.SearchSeconds, approximate.Speedup)
 
-	data, err := json.MarshalIndent([]scaleResult{exact, approximate}, "", "  ")
+	data, err := json.MarshalIndent(append(results, approximate), "", "  ")
 	if err == nil {
 		err = atomicfile.Write(out, append(data, '\n'), 0o644)
 	}
@@ -231,13 +251,13 @@ func writeMixtures(dir string, real Dense, n int) (*Store, error) {
 
 // gemm is the best rate of a product of matrices that the engine reaches, in
 // GFLOP/s, at the search's sizes and larger ones.
-func gemm(dim int) float64 {
+func gemm(dim int, precision torch.DType) float64 {
 	best := 0.0
 	for _, size := range [][3]int{{512, dim, 16384}, {2048, dim, 16384}, {2048, 2048, 2048}, {4096, 4096, 4096}} {
 		torch.Scope(func() {
 			torch.NoGrad(func() {
-				a := torch.From(torch.CPU, make([]float32, size[0]*size[1]), size[0], size[1])
-				b := torch.From(torch.CPU, make([]float32, size[1]*size[2]), size[1], size[2])
+				a := torch.From(torch.CPU, make([]float32, size[0]*size[1]), size[0], size[1]).Cast(precision)
+				b := torch.From(torch.CPU, make([]float32, size[1]*size[2]), size[1], size[2]).Cast(precision)
 				for range 4 {
 					torch.Scope(func() {
 						start := time.Now()

@@ -196,6 +196,9 @@ func (r *run) retrieve(ctx context.Context, s config.PairSource, in anchor.PairI
 	}
 	if r.o.Out != nil {
 		fmt.Fprintf(r.o.Out, "%s pairs: %s; see %s\n", s, summary, dir+".json")
+		if e := summary.Exact; e != nil {
+			fmt.Fprintln(r.o.Out, e)
+		}
 		if f := summary.FAISS; f != nil {
 			fmt.Fprintln(r.o.Out, f)
 		}

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/cpu"
 )
 
 // Device is where tensors live: the CPU (the zero value) or a CUDA device.
@@ -62,6 +64,12 @@ func ParseDevice(name string) (Device, error) {
 		return CUDA(n), nil
 	}
 	return CPU, fmt.Errorf("device %q: want auto, cpu, cuda or cuda:N", name)
+}
+
+// HasBF16 tells whether d multiplies bfloat16 in hardware, and adds up in float32: a
+// GPU, or a CPU with instructions for it.
+func (d Device) HasBF16() bool {
+	return d.IsCUDA() || cpu.X86.HasAVX512BF16 || cpu.X86.HasAMXBF16
 }
 
 // CUDADevices counts the GPUs that the engine can use.

@@ -43,6 +43,7 @@ var gradientCases = []struct {
 	{"MeanDim", [][]int{{2, 3}}, func(x []*Tensor) *Tensor { return x[0].MeanDim(0, false) }},
 	{"Norm", [][]int{{2, 3}}, func(x []*Tensor) *Tensor { return x[0].Norm(1, true) }},
 	{"Normalize", [][]int{{2, 3}}, func(x []*Tensor) *Tensor { return x[0].Normalize() }},
+	{"AMax", [][]int{{2, 5}}, func(x []*Tensor) *Tensor { return x[0].AMax(1) }},
 	{"TopK", [][]int{{2, 5}}, func(x []*Tensor) *Tensor { v, _ := x[0].TopK(2); return v }},
 	{"Softmax", [][]int{{2, 4}}, func(x []*Tensor) *Tensor { return x[0].Softmax(-1) }},
 	{"LogSoftmax", [][]int{{2, 4}}, func(x []*Tensor) *Tensor { return x[0].LogSoftmax(-1) }},
@@ -105,7 +106,7 @@ var gradientCases = []struct {
 
 // withoutGradient are exported makers of tensors that nothing is differentiated through.
 var withoutGradient = strings.Fields(`Zeros Full Arange Randn Eye ZerosLike Detach Copy_ Fill_ Scale_ Add_ Clamp_
-	Eq EqScalar Not ArgMax From FromBytes Grad SetRequiresGrad Keep
+	Eq EqScalar LeScalar Not NonZero ArgMax From FromBytes Grad SetRequiresGrad Keep
 	AllGather`) // its gradient is of several processes; see package dist
 
 // Gradients of a weighted sum of the result against central differences.

@@ -67,6 +67,9 @@ func (t *Tensor) Eq(other *Tensor) *Tensor { return call1("aten::eq.Tensor", t, 
 // EqScalar compares elements with x; the result is bool.
 func (t *Tensor) EqScalar(x float64) *Tensor { return call1("aten::eq.Scalar", t, x) }
 
+// LeScalar tells which elements are at most x; the result is bool. NaN isn't.
+func (t *Tensor) LeScalar(x float64) *Tensor { return call1("aten::le.Scalar", t, x) }
+
 // Not is the elementwise negation of a bool tensor.
 func (t *Tensor) Not() *Tensor { return call1("aten::logical_not", t) }
 
@@ -97,6 +100,13 @@ func (t *Tensor) Normalize() *Tensor { return t.Div(t.Norm(-1, true)) }
 // ArgMax gives the index (int64) of the greatest element along a dimension,
 // the first where several are equal.
 func (t *Tensor) ArgMax(dim int) *Tensor { return call1("aten::argmax", t, dim, false) }
+
+// AMax is the greatest element along a dimension; NaN where one is among them.
+func (t *Tensor) AMax(dim int) *Tensor { return call1("aten::amax", t, []int{dim}, false) }
+
+// NonZero gives the places of the elements that aren't 0 or false, in row-major
+// order, as int64 [count, dimensions].
+func (t *Tensor) NonZero() *Tensor { return call1("aten::nonzero", t) }
 
 // TopK gives the k greatest elements along the last dimension, in falling
 // order, and their indices (int64).

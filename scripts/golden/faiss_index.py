@@ -1,4 +1,4 @@
-"""FAISS indexes between Python and arf (faiss-cpu 1.15.1, numpy 2; in an environment of their own).
+"""FAISS indexes between Python and arf (faiss-cpu, in an environment of its own: requirements-faiss.txt).
 
   python scripts/golden/faiss_index.py          writes faiss/testdata for faiss/faiss_test.go
   python scripts/golden/faiss_index.py FOLDER   checks the indexes that `arf embed --faiss` wrote: Python's faiss reads
@@ -58,7 +58,8 @@ def check(folder):
         assert recall > 0.9
 
 
-if len(sys.argv) > 1:
-    check(pathlib.Path(sys.argv[1]))
-else:
-    write(pathlib.Path(__file__).resolve().parents[2] / "faiss/testdata")
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        check(pathlib.Path(sys.argv[1]))
+    else:
+        write(pathlib.Path(__file__).resolve().parents[2] / "faiss/testdata")
