@@ -82,6 +82,11 @@ type permanent struct{ error }
 
 func (p permanent) Unwrap() error { return p.error }
 
+// exhausted is an error of a library that has itself tried for a while.
+type exhausted struct{ error }
+
+func (e exhausted) Unwrap() error { return e.error }
+
 // do calls f until it succeeds, fails for good, or has been called Count times.
 // progress tells that a failed call got on; then the count starts again.
 func (t Tries) do(ctx context.Context, what string, f func(context.Context) (progress bool, err error)) error {
@@ -100,7 +105,7 @@ func (t Tries) do(ctx context.Context, what string, f func(context.Context) (pro
 		if progress {
 			try = 1
 		}
-		if try >= count {
+		if _, tried := errors.AsType[exhausted](err); tried || try >= count {
 			return fmt.Errorf("%s: %w (%d tries): %w; the same command goes on from here", what, ErrUnavailable, try, err)
 		}
 		pause := wait << (try - 1)
@@ -147,9 +152,9 @@ func (t Tries) read(ctx context.Context, s store, at fileStat, offset, length in
 		body.Close()
 	}
 	if err != nil && ctx.Err() != nil {
-		var final permanent
-		if cause := context.Cause(ctx); !errors.As(err, &final) {
-			return cause
+		_, final := errors.AsType[permanent](err)
+		if _, tried := errors.AsType[exhausted](err); !final && !tried {
+			return context.Cause(ctx)
 		}
 	}
 	return err

@@ -13,7 +13,7 @@ import (
 
 // floors orders the packages: each may import those of lower floors only.
 var floors = map[string]int{
-	"internal/sharedlib": 0, "internal/milvustest": 0, "internal/ram": 0, "internal/atomicfile": 0,
+	"internal/sharedlib": 0, "internal/milvustest": 0, "internal/buckettest": 0, "internal/ram": 0, "internal/atomicfile": 0,
 	"torch": 1, "faiss": 1, "milvus": 1, "remote": 1, "text": 1, "imaging": 1, "config": 1, "internal/doctor": 1, "internal/parquetfile": 1,
 	"checkpoint": 2, "dataset": 2, "dist": 2, "profile": 2,
 	"hub": 3,
