@@ -105,7 +105,9 @@ func New(dim int, description string) (*Index, error) {
 	return x, x.refresh()
 }
 
-// Open reads an index that this package, Python's faiss or autofaiss wrote.
+// Open reads an index that this package, Python's faiss or autofaiss wrote: Flat,
+// HNSW, IVF, PQ and SQ, as they are, behind OPQ or PCA, or with row numbers (IDMap).
+// A damaged file or another kind is an error.
 // With onDisk, inverted lists stay on disk, for indexes larger than the memory.
 func Open(path string, onDisk bool) (*Index, error) {
 	if err := Load(); err != nil {
@@ -113,6 +115,9 @@ func Open(path string, onDisk bool) (*Index, error) {
 	}
 	if _, err := os.Stat(path); err != nil {
 		return nil, err
+	}
+	if err := checkFile(path); err != nil {
+		return nil, fmt.Errorf("faiss: read %s: %w; remove the file to have it built again", path, err)
 	}
 	text := C.CString(path)
 	defer C.free(unsafe.Pointer(text))
