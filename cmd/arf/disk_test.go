@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -24,31 +25,36 @@ func limited(dir string, bytes int, args ...string) (string, error) {
 // command finishes when there is space again.
 func TestNoSpace(t *testing.T) {
 	dir := small(t)
+	embed := []string{"embed", "vit", "pool/{00000..00001}.tar", "--shard-size", "8", "--quiet", "--out"}
+	mustRun(t, dir, append(embed, "indexed")...)
+	arf := func(verb, name string) []string { return smallArgs(verb, name, "methods=[arf]") }
 	for _, c := range []struct {
 		name  string
 		bytes int
-		verb  string
-		begin bool // without captions and pairs
+		args  []string
+		from  bool   // with captions and class-text pairs
+		at    string // what is written
 		wants []string
+		done  string // what there is afterwards
 	}{
-		{"config", 512, "finetune", false, []string{"config"}},
-		{"captions", 4096, "caption", true, []string{"captions.jsonl"}},
-		{"checkpoint", 100 << 10, "finetune", false, []string{"checkpoint", "safetensors"}},
+		{"config", 512, arf("finetune", "config"), true, "runs/config", []string{"config"}, "train/arf/seed-0/.done"},
+		{"captions", 8192, arf("caption", "captions"), false, "runs/captions", []string{"captions.jsonl"}, "anchors/captions/.done"},
+		{"pairs", 5120, arf("retrieve", "pairs"), true, "runs/pairs", []string{"pairs.parquet"}, "anchors/pairs/.done"},
+		{"checkpoint", 100 << 10, arf("finetune", "checkpoint"), true, "runs/checkpoint", []string{"checkpoint", "safetensors"}, "train/arf/seed-0/.done"},
+		{"features", 512, append(embed, "features"), false, "features", []string{"img_emb_0.npy"}, "features.json"},
+		{"metadata", 2048, append(embed, "metadata"), false, "metadata", []string{"metadata_0.parquet"}, "features.json"},
+		{"FAISS", 2048, append(embed, "indexed", "--faiss"), false, "indexed", []string{"image.index"}, "image.index"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			run := filepath.Join(dir, "runs", c.name)
-			if !c.begin {
+			if c.from {
 				runAs(t, dir, c.name)
 			}
-			args := smallArgs(c.verb, c.name, "methods=[arf]")
-			out, err := limited(dir, c.bytes, args...)
-			mustFail(t, out, err, append(c.wants, "file too large")...)
-			nothingHalf(t, run)
-			mustRun(t, dir, args...)
-			nothingHalf(t, run)
-			if c.verb == "finetune" {
-				read(t, filepath.Join(run, "train/arf/seed-0/.done"))
-			}
+			out, err := limited(dir, c.bytes, c.args...)
+			mustFail(t, strings.ToLower(out), err, append(c.wants, "file too large")...)
+			nothingHalf(t, filepath.Join(dir, c.at))
+			mustRun(t, dir, c.args...)
+			nothingHalf(t, filepath.Join(dir, c.at))
+			read(t, filepath.Join(dir, c.at, c.done))
 		})
 	}
 }

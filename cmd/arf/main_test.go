@@ -34,8 +34,10 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "%s%v\n", out, err)
 			return 1
 		}
-		if os.Getenv("ARF_ENGINE") == "" {
-			os.Setenv("ARF_ENGINE", filepath.Join(repository, "build", "libarf_torch.so"))
+		for name, library := range map[string]string{"ARF_ENGINE": "libarf_torch.so", "ARF_FAISS": "libarf_faiss.so"} {
+			if os.Getenv(name) == "" {
+				os.Setenv(name, filepath.Join(repository, "build", library))
+			}
 		}
 		scratch = filepath.Join(dir, "small")
 		return m.Run()

@@ -8,14 +8,18 @@
 #include <faiss/IndexScalarQuantizer.h>
 #include <faiss/impl/AuxIndexStructures.h>
 #include <faiss/impl/FaissException.h>
+#include <faiss/impl/io.h>
 #include <faiss/index_factory.h>
 #include <faiss/index_io.h>
 #include <omp.h>
 
 #include <atomic>
+#include <cerrno>
+#include <cstdio>
 #include <exception>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <typeinfo>
 
 #include "arf_faiss.h"
@@ -73,7 +77,14 @@ int read(const char *path, int map, int64_t *index) {
 }
 
 int write(int64_t index, const char *path) {
-  return guard([&] { faiss::write_index(&index_of(index), path); });
+  return guard([&] {
+    std::unique_ptr<FILE, int (*)(FILE *)> file(fopen(path, "wb"), fclose);
+    if (!file) throw std::system_error(errno, std::generic_category());
+    faiss::FileIOWriter writer(file.get());
+    faiss::write_index(&index_of(index), &writer);
+    // What is still in a buffer may be what the disk has no room for; FAISS's own closing doesn't fail.
+    if (fflush(file.get()) != 0) throw std::system_error(errno, std::generic_category());
+  });
 }
 
 // Inverted lists of rows that add_core fills; packed and de-duplicated ones have ways of their own.

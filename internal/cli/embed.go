@@ -11,6 +11,7 @@ import (
 	"arf/clip"
 	"arf/dataset"
 	"arf/dist"
+	"arf/faiss"
 	"arf/index"
 	"arf/torch"
 
@@ -23,7 +24,7 @@ func newEmbed(s *settings) *cobra.Command {
 	var out, precision string
 	var limit int
 	var o index.EmbedOptions
-	var noTexts, faiss, quiet bool
+	var noTexts, indexes, quiet bool
 	c := &cobra.Command{
 		Use:   "embed MODEL SOURCE",
 		Short: "Write the features of images and texts, in clip-retrieval's layout",
@@ -49,6 +50,11 @@ are done are kept. autofaiss and clip-retrieval index the folder as it is;
 		},
 		Annotations: map[string]string{together: "yes"},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if indexes { // hours of embedding later, this would come late
+				if err := faiss.Load(); err != nil {
+					return err
+				}
+			}
 			source.Path = args[1]
 			data, err := dataset.OpenPairs(cmd.Context(), source)
 			if err != nil {
@@ -76,7 +82,7 @@ are done are kept. autofaiss and clip-retrieval index the folder as it is;
 				// However long the indexes take, the others wait.
 				return g.Lead(func() error {
 					printEmbedded(out, store.Manifest)
-					if !faiss {
+					if !indexes {
 						return nil
 					}
 					return buildIndexes(ctx, store, quiet)
@@ -93,7 +99,7 @@ are done are kept. autofaiss and clip-retrieval index the folder as it is;
 	f.StringVar(&precision, "precision", "fp32", "of the towers: fp32, bf16, or auto (bf16 where the hardware computes in it)")
 	f.IntVar(&limit, "limit", 0, "images, spread evenly over the source (0 = all)")
 	f.BoolVar(&noTexts, "no-texts", false, "only the images")
-	f.BoolVar(&faiss, "faiss", false, "also build FAISS indexes of the features")
+	f.BoolVar(&indexes, "faiss", false, "also build FAISS indexes of the features")
 	f.BoolVar(&quiet, "quiet", false, "no progress")
 	f.StringVar(&source.Type, "type", "", "of the source: image-folder, csv, webdataset, coop, parquet, images or embeddings (default: by its path)")
 	f.StringVar(&source.Split, "split", "", "of the source, where it has several")
