@@ -10,18 +10,18 @@ import (
 
 // samePixels keeps of pairs with equal images the one whose text fits best.
 func (p *pool) samePixels() {
-	best := map[string]int{}
-	for i, r := range p.rows {
-		if p.dropped[i] != "" || len(r.PixelHash) == 0 {
+	best := map[pixelHash]int{}
+	for i, hash := range p.pixels {
+		if p.dropped[i] != "" || hash == (pixelHash{}) {
 			continue
 		}
-		j, ok := best[string(r.PixelHash)]
+		j, ok := best[hash]
 		switch {
 		case !ok:
-			best[string(r.PixelHash)] = i
+			best[hash] = i
 		case p.clip[i] > p.clip[j]:
 			p.duplicate(j, duplicate{of: i, cosine: 1}, DuplicatePixels)
-			best[string(r.PixelHash)] = i
+			best[hash] = i
 		default:
 			p.duplicate(i, duplicate{of: j, cosine: 1}, DuplicatePixels)
 		}

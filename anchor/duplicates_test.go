@@ -1,32 +1,23 @@
 package anchor
 
-import (
-	"testing"
-
-	"arf/index"
-)
+import "testing"
 
 // Of four equal pictures, each with a better text than the one before, all are
 // said to repeat the one that stays, and so it is where that went for another.
 func TestKeptIsInThePool(t *testing.T) {
 	r := &retrieval{pool: pool{dropped: make([]string, 5), duplicates: map[int]duplicate{}, clip: []float32{0.1, 0.2, 0.05, 0.3, 0.9}}}
-	for _, key := range []string{"a", "b", "c", "d", "e"} {
-		row := index.Row{Key: key, PixelHash: []byte("same")}
-		if key == "e" {
-			row.PixelHash = []byte("other")
-		}
-		r.pool.rows = append(r.pool.rows, row)
-	}
+	same, other := pixelHash{1}, pixelHash{2}
+	r.pool.pixels = []pixelHash{same, same, same, same, other}
 	r.pool.samePixels()
-	check := func(kept string, similarity float64) {
+	check := func(kept int, similarity float64) {
 		t.Helper()
 		for _, d := range r.droppedExamples() {
-			if d.PairKey != "d" && (d.Kept != kept || d.Similarity != similarity) {
-				t.Errorf("%s repeats %s with %v, want %s", d.PairKey, d.Kept, d.Similarity, kept)
+			if d.row != 3 && (d.kept != kept || d.similarity != similarity) {
+				t.Errorf("%d repeats %d with %v, want %d", d.row, d.kept, d.similarity, kept)
 			}
 		}
 	}
-	check("d", 1)
+	check(3, 1)
 	r.pool.duplicate(3, duplicate{of: 4, cosine: 0.99}, DuplicateCosine)
-	check("e", 0.99)
+	check(4, 0.99)
 }

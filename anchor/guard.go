@@ -2,7 +2,9 @@ package anchor
 
 import (
 	"context"
+	"crypto/sha256"
 	"math"
+	"slices"
 
 	"arf/index"
 )
@@ -40,25 +42,78 @@ type Leak struct {
 const leaksShown = 50
 
 // pool is the pairs and why they were dropped.
+//
+// Of each pair of the pool only what drops and ranks it is kept, as there may be
+// many millions; the few whose keys and texts are told are read again (tell).
 type pool struct {
-	rows    []index.Row
+	store   *index.Store
+	pixels  []pixelHash
+	prints  prints   // nil without LeakPrint
+	printed bool     // some pair has a print
+	texts   []bool   // whether a pair has one
 	dropped []string // reason, "" for none
 	clip    []float32
 	leaks   []Leak
+	leaked  []int                     // rows of leaks
 	counts  map[string]map[string]int // by guard and reason
 	// duplicates are the pairs kept in place of dropped ones, by row of these.
 	duplicates map[int]duplicate
 }
 
+// pixelHash is index.Row's PixelHash; zeros where there is none.
+type pixelHash [sha256.Size]byte
+
+func (p *pool) read(store *index.Store, o PairOptions) error {
+	n := store.Len()
+	p.store, p.pixels, p.texts = store, make([]pixelHash, n), make([]bool, n)
+	p.dropped, p.counts, p.duplicates = make([]string, n), map[string]map[string]int{}, map[int]duplicate{}
+	if o.Guard.Print > 0 {
+		p.prints = make(prints, n*printSize)
+	}
+	return store.EachPart(func(first int, rows []index.Row) error {
+		for i, r := range rows {
+			p.pixels[first+i] = pixelsOf(r)
+			p.texts[first+i] = clean(r.Caption) != ""
+			p.printed = p.printed || len(r.Print) > 0
+			if p.prints != nil {
+				p.prints.set(first+i, r)
+			}
+		}
+		return nil
+	})
+}
+
+func pixelsOf(r index.Row) (hash pixelHash) {
+	if len(r.PixelHash) == len(hash) {
+		copy(hash[:], r.PixelHash)
+	}
+	return hash
+}
+
+// tell reads the rows that pairs and examples show.
+func (p *pool) tell(lists [][]found, examples []droppedRow) (map[int]index.Row, error) {
+	numbers := slices.Clone(p.leaked)
+	for _, e := range examples {
+		if numbers = append(numbers, e.row); e.kept >= 0 {
+			numbers = append(numbers, e.kept)
+		}
+	}
+	for _, list := range lists {
+		for _, f := range list {
+			numbers = append(numbers, f.row)
+		}
+	}
+	return p.store.RowsAt(numbers)
+}
+
 func (p *pool) leak(row int, l Leak) {
 	p.dropped[row] = l.Reason
-	l.PairKey, l.Text = p.rows[row].Key, p.rows[row].Caption
 	if p.counts[l.Guard] == nil {
 		p.counts[l.Guard] = map[string]int{}
 	}
 	p.counts[l.Guard][l.Reason]++
 	if len(p.leaks) < leaksShown {
-		p.leaks = append(p.leaks, l)
+		p.leaks, p.leaked = append(p.leaks, l), append(p.leaked, row)
 	}
 }
 
@@ -92,19 +147,24 @@ func (p *pool) guard(ctx context.Context, images index.Vectors, guards []Guard, 
 	if err != nil {
 		return err
 	}
-	byPixels := map[string]int{}
+	byPixels := map[pixelHash]int{}
 	for i, r := range g.rows {
-		if _, ok := byPixels[string(r.PixelHash)]; !ok && len(r.PixelHash) > 0 {
-			byPixels[string(r.PixelHash)] = i
+		hash := pixelsOf(r)
+		if _, ok := byPixels[hash]; !ok && hash != (pixelHash{}) {
+			byPixels[hash] = i
 		}
 	}
-	for i, r := range p.rows {
-		if at, ok := byPixels[string(r.PixelHash)]; ok {
+	for i, hash := range p.pixels {
+		if at, ok := byPixels[hash]; ok {
 			p.leak(i, Leak{Guard: g.sets[at], GuardKey: g.rows[at].Key, Reason: LeakPixels, Similarity: 1})
 		}
 	}
 	if o.Guard.Print > 0 {
-		if err := p.near(ctx, prints(p.rows), prints(g.rows), o.Guard.Print, LeakPrint, g, o, stage); err != nil {
+		guarded := make(prints, len(g.rows)*printSize)
+		for i, r := range g.rows {
+			guarded.set(i, r)
+		}
+		if err := p.near(ctx, p.prints, guarded, o.Guard.Print, LeakPrint, g, o, stage); err != nil {
 			return err
 		}
 	}
@@ -120,7 +180,7 @@ func (p *pool) near(ctx context.Context, pairs, guards index.Vectors, alike floa
 	if err != nil {
 		return err
 	}
-	for i := range p.rows {
+	for i := range p.dropped {
 		if found.K == 0 || p.dropped[i] != "" {
 			continue
 		}
@@ -132,26 +192,32 @@ func (p *pool) near(ctx context.Context, pairs, guards index.Vectors, alike floa
 	return nil
 }
 
-// prints are the rows' 16×16 grey values, shifted to mean 0 and scaled to
-// length 1: products of two are their correlation. A picture of one grey value
-// has no print and correlates with none.
-type prints []index.Row
+// prints are the rows' 16×16 grey values, one row after the other. They read as
+// vectors of mean 0 and length 1: products of two are their correlation. A picture
+// of one grey value has no print and correlates with none, like a row made
+// elsewhere, which has zeros.
+type prints []byte
 
-func (p prints) Len() int { return len(p) }
-func (p prints) Dim() int { return index.PrintSide * index.PrintSide }
+const printSize = index.PrintSide * index.PrintSide
+
+func (p prints) set(i int, r index.Row) {
+	if len(r.Print) == printSize {
+		copy(p[i*printSize:], r.Print)
+	}
+}
+
+func (p prints) Len() int { return len(p) / printSize }
+func (p prints) Dim() int { return printSize }
 
 func (p prints) Read(dst []float32, from int) error {
 	for dim := p.Dim(); len(dst) > 0; dst, from = dst[dim:], from+1 {
-		unitPrint(dst[:dim], p[from].Print)
+		unitPrint(dst[:dim], p[from*dim:(from+1)*dim])
 	}
 	return nil
 }
 
 func unitPrint(dst []float32, print []byte) {
 	clear(dst)
-	if len(print) != len(dst) {
-		return // made elsewhere
-	}
 	mean := 0.0
 	for _, v := range print {
 		mean += float64(v)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"arf/index"
 	"arf/torch"
 	"arf/train"
 )
@@ -61,38 +62,53 @@ type Dropped struct {
 // droppedShown bounds the examples of a reason.
 const droppedShown = 20
 
-func (r *retrieval) droppedExamples() []Dropped {
-	var out []Dropped
+// droppedRow is an example whose keys and text are yet to be read.
+type droppedRow struct {
+	row, kept  int // kept: -1 = none
+	similarity float64
+}
+
+func (r *retrieval) droppedExamples() []droppedRow {
+	var out []droppedRow
 	shown := map[string]int{}
 	for i, reason := range r.pool.dropped {
 		if reason == "" || reason == LeakPixels || reason == LeakPrint || reason == LeakCosine || shown[reason] == droppedShown {
 			continue
 		}
 		shown[reason]++
-		row := r.pool.rows[i]
-		d := Dropped{PairKey: row.Key, Text: row.Caption, Reason: reason, Similarity: float64(r.pool.clip[i])}
+		d := droppedRow{row: i, kept: -1, similarity: float64(r.pool.clip[i])}
 		if twin, ok := r.pool.duplicates[i]; ok {
 			// One with equal pixels may have taken its place, or have gone for another.
 			for next, gone := r.pool.duplicates[twin.of]; gone && max(twin.cosine, next.cosine) == 1; next, gone = r.pool.duplicates[twin.of] {
 				twin = duplicate{next.of, min(twin.cosine, next.cosine)}
 			}
-			d.Kept, d.Similarity = r.pool.rows[twin.of].Key, min(twin.cosine, 1)
+			d.kept, d.similarity = twin.of, min(twin.cosine, 1)
 		}
 		out = append(out, d)
 	}
 	return out
 }
 
-func (r *retrieval) summarize(pairs []Pair, lists [][]found) *PairSummary {
+func (r *retrieval) summarize(pairs []Pair, lists [][]found, examples []droppedRow, rows map[int]index.Row) *PairSummary {
+	for i, row := range r.pool.leaked {
+		r.pool.leaks[i].PairKey, r.pool.leaks[i].Text = rows[row].Key, rows[row].Caption
+	}
+	var dropped []Dropped
+	for _, e := range examples {
+		// Where none is kept in its place, that row has no key.
+		dropped = append(dropped, Dropped{
+			PairKey: rows[e.row].Key, Text: rows[e.row].Caption, Reason: r.pool.dropped[e.row], Kept: rows[e.kept].Key, Similarity: e.similarity,
+		})
+	}
 	s := &PairSummary{
-		Options: r.o, By: r.o.Query.String(), Pool: len(r.pool.rows), Queries: len(r.queries), Pairs: len(pairs),
-		Dropped: r.dropped(), Excluded: r.excluded, Leaks: r.pool.counts, Examples: r.pool.leaks, DroppedExamples: r.droppedExamples(),
+		Options: r.o, By: r.o.Query.String(), Pool: len(r.pool.dropped), Queries: len(r.queries), Pairs: len(pairs),
+		Dropped: r.dropped(), Excluded: r.excluded, Leaks: r.pool.counts, Examples: r.pool.leaks, DroppedExamples: dropped,
 	}
 	s.Eligible = s.Pool
 	for _, n := range s.Dropped {
 		s.Eligible -= n
 	}
-	used := make([]int, len(r.pool.rows))
+	used := make([]int32, len(r.pool.dropped))
 	for q, list := range lists {
 		if !r.asks[q] {
 			s.Silent++
@@ -107,13 +123,13 @@ func (r *retrieval) summarize(pairs []Pair, lists [][]found) *PairSummary {
 			if used[f.row]++; used[f.row] == 1 {
 				s.Distinct++
 			}
-			s.MostUsed = max(s.MostUsed, used[f.row])
+			s.MostUsed = max(s.MostUsed, int(used[f.row]))
 		}
 	}
 	var occurrences []int
 	for i, n := range used {
 		if r.pool.dropped[i] == "" {
-			occurrences = append(occurrences, n)
+			occurrences = append(occurrences, int(n))
 		}
 	}
 	s.Hubness = skewness(occurrences)
@@ -143,7 +159,7 @@ func (r *retrieval) dropped() map[string]int {
 }
 
 // reasons lists the drops for a message.
-func (r *retrieval) reasons() string { return reasons(r.dropped(), len(r.pool.rows)) }
+func (r *retrieval) reasons() string { return reasons(r.dropped(), len(r.pool.dropped)) }
 
 func reasons(dropped map[string]int, of int) string {
 	var parts []string

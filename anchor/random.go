@@ -3,6 +3,8 @@ package anchor
 import (
 	"math/rand/v2"
 	"slices"
+
+	"arf/index"
 )
 
 // draw gives each query k pairs at random in place of its nearest, from those
@@ -10,14 +12,19 @@ import (
 // of the pool. With PairInput.Like each query gets pairs of the same classes as
 // the given ones: the control that says what retrieval adds to knowing the
 // class. Quota, least similarity and near duplicates don't apply.
-func (r *retrieval) draw() [][]found {
+func (r *retrieval) draw() ([][]found, error) {
 	rows := map[string][]int{} // of the pool, by class
 	class := r.classOf()
-	for i, row := range r.pool.rows {
-		if r.pool.dropped[i] == "" {
-			c := class(row.Caption, row.Texts)
-			rows[c] = append(rows[c], i)
+	if err := r.pool.store.EachPart(func(first int, part []index.Row) error {
+		for i, row := range part {
+			if r.pool.dropped[first+i] == "" {
+				c := class(row.Caption, row.Texts)
+				rows[c] = append(rows[c], first+i)
+			}
 		}
+		return nil
+	}); err != nil {
+		return nil, err
 	}
 	wanted := make([][]string, len(r.queries)) // classes of the pairs to draw
 	if r.in.Like == nil {
@@ -52,7 +59,7 @@ func (r *retrieval) draw() [][]found {
 			lists[q] = append(lists[q], found{row: row})
 		}
 	}
-	return lists
+	return lists, nil
 }
 
 // classOf tells which of the finetune classes a pair's texts name first, ""

@@ -133,12 +133,9 @@ func (o *PairOptions) check(in *PairInput) error {
 // checkGuard refuses a guard that a pool of features made elsewhere, which have
 // neither hashes nor prints of the pixels, would pass unseen.
 func (p *pool) checkGuard(dir string, o PairOptions) error {
-	for _, r := range p.rows {
-		if len(r.Print) > 0 {
-			return nil
-		}
-	}
 	switch {
+	case p.printed:
+		return nil
 	case o.Guard.Print > 0:
 		return fmt.Errorf("the pool's features in %s have no prints, so anchors.pairs.leak_guard.near_duplicate_print can't find copies of test images; set it to 0 and use near_duplicate_cosine, or have the pool embedded from its images", dir)
 	case o.Guard.Cosine == 0:
@@ -187,22 +184,28 @@ func retrieve(ctx context.Context, path string, in *PairInput, o PairOptions) (*
 	}
 	var lists [][]found
 	if o.Query.Random {
-		lists = r.draw()
-		err = r.score(lists)
+		if lists, err = r.draw(); err == nil {
+			err = r.score(lists)
+		}
 	} else {
 		lists, err = r.search(ctx)
 	}
 	if err != nil {
 		return nil, err
 	}
-	pairs := r.pairs(lists)
+	examples := r.droppedExamples()
+	rows, err := r.pool.tell(lists, examples)
+	if err != nil {
+		return nil, err
+	}
+	pairs := r.pairs(lists, rows)
 	if len(pairs) == 0 {
 		return nil, errors.New("no pair is left; lower the least similarities or loosen the guard (dropped: " + r.reasons() + ")")
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
-	s := r.summarize(pairs, lists)
+	s := r.summarize(pairs, lists, examples, rows)
 	s.Hash = hash
 	// First the old summary, which would say of these pairs that they're the old ones.
 	if err := os.Remove(beside(path)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -260,7 +263,7 @@ func (r *retrieval) load(ctx context.Context) (err error) {
 	in, o := r.in, r.o
 	guards := append([]Guard{{"finetune", in.Finetune}}, in.Guards...)
 	r.stage = newStages(o)
-	if r.pool.rows, err = in.Pool.Rows(); err != nil {
+	if err := r.pool.read(in.Pool, o); err != nil {
 		return err
 	}
 	if r.queries, err = in.Finetune.Rows(); err != nil {
@@ -269,8 +272,6 @@ func (r *retrieval) load(ctx context.Context) (err error) {
 	if err := r.pool.checkGuard(in.Pool.Dir, o); err != nil {
 		return err
 	}
-	n := len(r.pool.rows)
-	r.pool.dropped, r.pool.counts, r.pool.duplicates = make([]string, n), map[string]map[string]int{}, map[int]duplicate{}
 	if r.pool.clip, err = rowProducts(ctx, in.Pool.Images(), in.Pool.Texts()); err != nil {
 		return err
 	}
@@ -281,12 +282,12 @@ func (r *retrieval) load(ctx context.Context) (err error) {
 	if excluded, r.excluded, err = excludedRows(in.Pool, o.Exclude); err != nil {
 		return err
 	}
-	for i, row := range r.pool.rows {
+	for i := range r.pool.dropped {
 		switch {
 		case r.pool.dropped[i] != "":
 		case excluded != nil && excluded[i]:
 			r.pool.dropped[i] = Excluded
-		case clean(row.Caption) == "":
+		case !r.pool.texts[i]:
 			r.pool.dropped[i] = NoText
 		case float64(r.pool.clip[i]) < o.MinCLIPScore:
 			r.pool.dropped[i] = LowCLIPScore
@@ -303,7 +304,7 @@ func (r *retrieval) load(ctx context.Context) (err error) {
 // rank sets the pairs' biases and scales the queries, so that a product is the
 // ranking score.
 func (r *retrieval) rank(ctx context.Context) error {
-	n := len(r.pool.rows)
+	n := len(r.pool.dropped)
 	r.scale = 1
 	bias := make([]float32, n)
 	if r.o.CSLS {
@@ -426,7 +427,7 @@ func shorten(lists [][]found, k int) [][]found {
 // dropNear drops near duplicates among all pairs that were found, and tells
 // whether a query lacks pairs that a longer search may find.
 func (r *retrieval) dropNear(ctx context.Context, lists [][]found, searched int) (more bool, err error) {
-	seen := make([]bool, len(r.pool.rows))
+	seen := make([]bool, len(r.pool.dropped))
 	var rows []int
 	for _, list := range lists {
 		for _, f := range list {
@@ -455,15 +456,15 @@ func (r *retrieval) dropNear(ctx context.Context, lists [][]found, searched int)
 		lists[q] = kept
 		more = more || full && len(kept) < r.o.K
 	}
-	return more && searched < len(r.pool.rows), nil
+	return more && searched < len(r.pool.dropped), nil
 }
 
 // pairs are the file's rows.
-func (r *retrieval) pairs(lists [][]found) []Pair {
+func (r *retrieval) pairs(lists [][]found, rows map[int]index.Row) []Pair {
 	var out []Pair
 	for q, list := range lists {
 		for i, f := range list {
-			row := r.pool.rows[f.row]
+			row := rows[f.row]
 			number := row.Number - 1
 			if number < 0 || r.in.PoolRows {
 				number = int64(f.row)

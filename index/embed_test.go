@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -298,6 +299,34 @@ func TestEmbedOfNothingReadableIsAnError(t *testing.T) {
 		_, err := index.Embed(t.Context(), filepath.Join(work, "features"), open(t, table), anchor.Encoder{Model: cliptest.Model(t, 1)}, index.EmbedOptions{ShardRows: 2})
 		if !errors.Is(err, dataset.ErrAllBroken) || !strings.Contains(err.Error(), "a.png") {
 			t.Fatalf("error %v", err)
+		}
+	}
+}
+
+// Rows by number are those of all rows, from files in between that have none, too.
+func TestRowsAt(t *testing.T) {
+	work := t.TempDir()
+	data := open(t, cliptest.Pairs(t, filepath.Join(work, "pool"), 10, 0))
+	store, err := index.Embed(t.Context(), filepath.Join(work, "features"), data, anchor.Encoder{Model: cliptest.Model(t, 1)}, index.EmbedOptions{ShardRows: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := store.Rows()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := store.RowsAt([]int{9, 0, 7, 0, 2}) // none of the second file
+	if err != nil || len(got) != 4 {
+		t.Fatalf("%d rows, %v", len(got), err)
+	}
+	for number, row := range got {
+		if !reflect.DeepEqual(row, all[number]) {
+			t.Errorf("row %d is %+v, want %+v", number, row, all[number])
+		}
+	}
+	for _, number := range []int{-1, 10} {
+		if _, err := store.RowsAt([]int{number}); err == nil {
+			t.Errorf("row %d of 10 was read", number)
 		}
 	}
 }

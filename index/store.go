@@ -186,12 +186,59 @@ func (s *Store) vectors(files []*matrix) Vectors {
 // Rows reads the metadata of all rows.
 func (s *Store) Rows() ([]Row, error) {
 	rows := make([]Row, 0, s.Len())
+	err := s.EachPart(func(_ int, part []Row) error {
+		rows = append(rows, part...)
+		return nil
+	})
+	return rows, err
+}
+
+// EachPart reads the rows of one metadata file after the other, of which only one
+// is in memory, and hands them on with the number of the first.
+func (s *Store) EachPart(do func(first int, rows []Row) error) error {
+	first := 0
 	for _, path := range s.metadata {
 		part, err := readRows(path)
 		if err != nil {
+			return err
+		}
+		if err := do(first, part); err != nil {
+			return err
+		}
+		first += len(part)
+	}
+	return nil
+}
+
+// RowsAt reads rows by their numbers, from the files that have any of them.
+func (s *Store) RowsAt(numbers []int) (map[int]Row, error) {
+	numbers = slices.Clone(numbers)
+	slices.Sort(numbers)
+	numbers = slices.Compact(numbers)
+	rows := make(map[int]Row, len(numbers))
+	if len(numbers) > 0 && numbers[0] < 0 {
+		return nil, fmt.Errorf("%s has no row %d", s.Dir, numbers[0])
+	}
+	first := 0
+	for _, path := range s.metadata {
+		n, err := countRows(path)
+		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, part...)
+		of, _ := slices.BinarySearch(numbers, first+n)
+		if of > 0 {
+			part, err := readRows(path)
+			if err != nil {
+				return nil, err
+			}
+			for _, number := range numbers[:of] {
+				rows[number] = part[number-first]
+			}
+		}
+		numbers, first = numbers[of:], first+n
+	}
+	if len(numbers) > 0 {
+		return nil, fmt.Errorf("%s has no row %d", s.Dir, numbers[0])
 	}
 	return rows, nil
 }
