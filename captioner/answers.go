@@ -114,7 +114,7 @@ func (a *answers) read() (spent Usage, err error) {
 	size := int64(0)
 	for line := 1; ; line++ {
 		text, err := lines.ReadBytes('\n')
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			if len(text) > 0 {
 				err = f.Truncate(size)
 			} else {
