@@ -15,6 +15,8 @@ import (
 type ZeroShot struct {
 	Templates []string        `json:"templates"` // that are averaged, "{}" standing for the class
 	Classes   []ZeroShotClass `json:"classes"`   // by label
+	// Precision is the towers': bf16, fp32, "" where it isn't known.
+	Precision string `json:"precision,omitempty"`
 }
 
 // ZeroShotClass is a class's name in the data and, where it is another one, in
@@ -59,7 +61,7 @@ func LoadZeroShot(dir string) (*ZeroShot, error) {
 		return nil, nil
 	}
 	fail := func(err error) (*ZeroShot, error) {
-		return nil, fmt.Errorf("%s: %w; mend or remove it, then --templates and --classes say what to measure with", path, err)
+		return nil, fmt.Errorf("%s: %w; mend or remove it, then --templates, --classes and --precision say what to measure with", path, err)
 	}
 	if err != nil {
 		return nil, err
@@ -78,6 +80,9 @@ func LoadZeroShot(dir string) (*ZeroShot, error) {
 		if err := CheckTemplate(t); err != nil {
 			return fail(fmt.Errorf("templates: %w", err))
 		}
+	}
+	if !slices.Contains([]string{"", "bf16", "fp32"}, z.Precision) {
+		return fail(fmt.Errorf("precision: %q, must be bf16 or fp32", z.Precision))
 	}
 	for i, c := range z.Classes {
 		if c.Name == "" {

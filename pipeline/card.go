@@ -11,6 +11,7 @@ import (
 	"arf/eval"
 	"arf/finetune"
 	"arf/remote"
+	"arf/torch"
 )
 
 // objectiveTexts says what the terms of a loss are.
@@ -22,7 +23,14 @@ var objectiveTexts = map[string]string{
 }
 
 // zeroShot is what the run's models are to tell apart, and how they are asked.
-func (r *run) zeroShot() *eval.ZeroShot { return eval.NewZeroShot(r.data.asked, r.data.classes) }
+func (r *run) zeroShot() *eval.ZeroShot {
+	z := eval.NewZeroShot(r.data.asked, r.data.classes)
+	z.Precision = string(config.PrecisionFP32)
+	if r.precision == torch.BFloat16 {
+		z.Precision = string(config.PrecisionBF16)
+	}
+	return z
+}
 
 // card is the model card of a finetuned model. results are of its evaluation,
 // nil before.

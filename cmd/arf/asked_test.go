@@ -32,7 +32,7 @@ func TestEvalOfARunsModelGivesTheRunsNumbers(t *testing.T) {
 	dir := small(t)
 	write(t, filepath.Join(dir, "classes.txt"), []byte("animal\ta living animal\nfood\nplant\tgreen plant\nvehicle\n"))
 	runAs(t, dir, "asked")
-	mustRun(t, dir, smallArgs("run", "asked", "methods=[flyp]", "precision=fp32", "data.classes=classes.txt", "train.templates=['a {}', 'the {} of a photo']",
+	mustRun(t, dir, smallArgs("run", "asked", "methods=[flyp]", "precision=bf16", "data.classes=classes.txt", "train.templates=['a {}', 'the {} of a photo']",
 		"eval.templates=['a photo a {} of', 'a {}']")...)
 	run := filepath.Join(dir, "runs", "asked")
 	model := filepath.Join(run, "train/flyp/seed-0/model")
@@ -46,12 +46,15 @@ func TestEvalOfARunsModelGivesTheRunsNumbers(t *testing.T) {
 	if err := os.RemoveAll(filepath.Join(dir, "test/vehicle")); err != nil {
 		t.Fatal(err)
 	}
-	mustRun(t, dir, smallArgs("eval", "asked", "methods=[flyp]", "precision=fp32", "data.classes=classes.txt", "train.templates=['a {}', 'the {} of a photo']",
+	mustRun(t, dir, smallArgs("eval", "asked", "methods=[flyp]", "precision=bf16", "data.classes=classes.txt", "train.templates=['a {}', 'the {} of a photo']",
 		"eval.templates=['a photo a {} of', 'a {}']")...)
 	for data, result := range map[string]string{"test": "test", "other": "other-classes"} {
 		text := mustRun(t, dir, "eval", model, "--data", data, "--out", "out")
 		if !strings.Contains(text, `prompts of `+data+`: "a photo a {} of", "a {}" (from zeroshot.json`) || strings.Contains(text, "classes: all 4 that") != (data == "test") {
 			t.Errorf("%s: what was measured with isn't told:\n%s", data, text)
+		}
+		if !strings.Contains(text, "precision: bf16 (from zeroshot.json") {
+			t.Errorf("%s: the precision isn't told:\n%s", data, text)
 		}
 		want, got := readAsked(t, filepath.Join(run, "eval/flyp/seed-0", result+".json")), readAsked(t, filepath.Join(dir, "out", data+".json"))
 		if !reflect.DeepEqual(got, want) {

@@ -96,7 +96,7 @@ func (f *evalFlags) add(c *cobra.Command) {
 	p.BoolVar(&f.redo, "redo", false, "measure again what --out has already")
 	p.StringVar(&f.csv, "csv", "", "file for the table with all its digits")
 	p.StringVar(&f.templates, "templates", "", "prompts in place of the suite's, or of those that MODEL was finetuned with: imagenet-80, imagenet-7, one prompt with {}, or a file with one a line")
-	p.StringVar(&f.precision, "precision", "fp32", "of the towers: fp32, bf16, or auto (bf16 where the hardware computes in it)")
+	p.StringVar(&f.precision, "precision", "", "of the towers: fp32, bf16, or auto (bf16 where the hardware computes in it); default that of the run that finetuned MODEL, else fp32")
 	p.StringVar(&f.head, "head", "", "linear classifier (safetensors) for the sets whose classes it has; default MODEL/head.safetensors if it is there")
 	p.StringSliceVar(&f.baselines, "baseline", nil, "results of other models, a folder each: the difference, and with two or more effective robustness (repeatable)")
 	p.StringVar(&f.id, "id", "", "test set that is in distribution, such as domainnet-sketch; the others are shifts")
@@ -135,7 +135,7 @@ var ownFlags = []string{"classes", "metric", "task", "type", "split", "image-col
 
 func (f *evalFlags) run(ctx context.Context, cmd *cobra.Command, s *settings, g *dist.Group, ref string, quiet bool) error {
 	// What needs no engine comes first: mistakes are told at once.
-	if err := checkPrecision(f.precision); err != nil {
+	if err := checkPrecision(cmp.Or(f.precision, defaultPrecision)); err != nil {
 		return err
 	}
 	switch {
@@ -175,7 +175,7 @@ func (f *evalFlags) run(ctx context.Context, cmd *cobra.Command, s *settings, g 
 	if err := fetchOnce(ctx, g, ref); err != nil {
 		return err
 	}
-	model, dir, dtype, err := s.loadModel(ctx, ref, f.precision, f.load)
+	model, dir, dtype, err := s.loadModel(ctx, ref, cmp.Or(f.precision, defaultPrecision), f.load)
 	if err != nil {
 		return err
 	}
@@ -187,6 +187,11 @@ func (f *evalFlags) run(ctx context.Context, cmd *cobra.Command, s *settings, g 
 			if opened, err = f.open(cmd, like, failed); err != nil {
 				return err
 			}
+		}
+	}
+	if like != nil && f.precision == "" && like.Precision != "" {
+		if dtype, err = parsePrecision(like.Precision, model.Device()); err != nil {
+			return err
 		}
 	}
 	o := suite.RunOptions{ModelName: ref, Out: f.out, Redo: f.redo}
@@ -220,6 +225,9 @@ func (f *evalFlags) run(ctx context.Context, cmd *cobra.Command, s *settings, g 
 	}
 	return nil
 }
+
+// defaultPrecision is that of models that don't say what they were measured with.
+const defaultPrecision = "fp32"
 
 // open finds the test sets that the flags name.
 // like is what the model was finetuned with, if it is known, for a test set of one's own.
@@ -346,6 +354,9 @@ func (f *evalFlags) printAsked(outcomes []suite.Outcome, like *eval.ZeroShot) {
 			from = " (from " + eval.ZeroShotFile + " beside the model; --templates gives others)"
 		}
 		fmt.Printf("prompts of %s: %s%s\n", strings.Join(a.sets, ", "), config.PromptsInWords(a.templates), from)
+	}
+	if like != nil && f.precision == "" && like.Precision != "" {
+		fmt.Printf("precision: %s (from %s; --precision gives another)\n", like.Precision, eval.ZeroShotFile)
 	}
 	if own && f.classes == "" && len(all) > 0 && len(outcomes[0].Test.Class.Classes) == len(like.Classes) {
 		fmt.Printf("classes: all %d that the model was finetuned with compete; --classes folder takes the test set's own\n", len(like.Classes))
