@@ -13,6 +13,7 @@ import (
 	"arf/dataset"
 	"arf/dist"
 	"arf/imaging"
+	"arf/internal/atomicfile"
 )
 
 // Encoder computes features of length 1.
@@ -136,6 +137,9 @@ func (w *writer) prepare(m Manifest) (p plan, err error) {
 		}
 	} else if w.complete(old, m) {
 		return plan{Complete: true}, nil // by the one that was waited for
+	}
+	if err := atomicfile.Clean(w.dir); err != nil { // nobody else works on what is incomplete and locked
+		return p, err
 	}
 	for shard := range w.shards {
 		if w.data.Len() > 0 && (!same || !w.has(shard)) {

@@ -144,6 +144,11 @@ func TestEmbedGoesOnAndRedoes(t *testing.T) {
 	if _, err := index.Open(part); err == nil || !strings.Contains(err.Error(), "complete") {
 		t.Errorf("an unfinished folder opens: %v", err)
 	}
+	for _, name := range []string{"img_emb/.img_emb_1.npy123", ".features.json45"} { // as SIGKILL leaves them
+		if err := os.WriteFile(filepath.Join(part, name), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	encoder.images, encoder.after = 0, nil
 	if _, err := index.Embed(t.Context(), part, open(t, table), encoder, o); err != nil {
 		t.Fatal(err)
