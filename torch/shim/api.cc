@@ -31,7 +31,7 @@ static void keep_freed_memory() {
 }  // namespace arf
 
 extern "C" __attribute__((visibility("default"))) const arf_torch_api *arf_torch(void) {
-  static const bool once = (arf::keep_freed_memory(), true);
+  static const bool once = (arf::keep_freed_memory(), arf::add_up_in_float32(), true);
   (void)once;
   static const arf_torch_api api = {
       ARF_TORCH_ABI,

@@ -1,6 +1,7 @@
 // Threads, devices and random numbers.
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <torch/version.h>
 
 #ifdef ARF_WITH_CUDA
 #include <c10/cuda/CUDACachingAllocator.h>
@@ -22,6 +23,14 @@ void sync_threads() {
   if (n == current_threads) return;
   at::set_num_threads(n);
   current_threads = n;
+}
+
+// By default cuBLAS may add parts of a product up in bfloat16, for which the
+// bound of the exact search (index/bound.go) has no room.
+void add_up_in_float32() {
+#if TORCH_VERSION_MAJOR >= 2
+  at::globalContext().setAllowBF16ReductionCuBLAS(false);
+#endif
 }
 
 int manual_seed(int64_t seed) {

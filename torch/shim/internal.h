@@ -55,6 +55,7 @@ int set_grad(int64_t t, int64_t gradient);
 int grad_mode(int enabled, int *previous);
 int autocast(int enabled, int cuda, int64_t dtype, int *previous);
 
+void add_up_in_float32();
 int manual_seed(int64_t seed);
 int set_deterministic(int on);
 int set_threads(int64_t threads);
